@@ -1,0 +1,12 @@
+//! ResCom (*Rebalanced Siamese Contrastive Mining for Long-Tailed Recognition*, arXiv 2203.11506):
+//! the library behind the two programs `rescom-sim` and `rescom-repro`.
+//!
+//! The map of the modules, and what each of them never does, is in `ARCHITECTURE.md`.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod error;
+pub mod longtail;
+pub mod rng;
+
+pub use error::{Error, Result};
