@@ -8,5 +8,6 @@
 pub mod error;
 pub mod longtail;
 pub mod rng;
+pub mod run;
 
 pub use error::{Error, Result};

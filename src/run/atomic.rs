@@ -1,0 +1,78 @@
+//! Whole-file writes: to a temporary file beside the target, flushed to disk, then renamed.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+};
+
+use crate::{Error, Result};
+
+/// Writes `bytes` to `path` so that a reader, now or after a crash, sees the old file or the new
+/// one and nothing between.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`; the old file is then untouched.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.as_file().sync_all().map_err(Error::io("flush", path))?;
+    file.persist(path).map_err(|e| Error::io("rename", path)(e.error))?;
+    // Without this the rename itself may be lost in a power cut.
+    File::open(folder).and_then(|d| d.sync_all()).map_err(Error::io("flush folder of", path))
+}
+
+/// [`write`] of pretty-printed JSON with a final newline.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::run(format!("cannot express {} as JSON: {e}", path.display())))?;
+    text.push('\n');
+    write(path, text.as_bytes())
+}
+
+/// Reads JSON; the error names the file, and the line and column that do not fit.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, [`Error::Input`] if it is damaged or foreign.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    serde_json::from_str(&text).map_err(|e| {
+        Error::input(format!(
+            "{}: damaged or written by another version ({e}); it is left as it is: move it away to start anew",
+            path.display()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/record.json");
+        write_json(&path, &vec![1; 1000]).unwrap();
+        write_json(&path, &[7]).unwrap();
+        assert_eq!(read_json::<Vec<u32>>(&path).unwrap(), [7]);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record.json");
+        fs::write(&path, "[1, 2").unwrap();
+        let e = read_json::<Vec<u32>>(&path).unwrap_err();
+        assert!(e.to_string().contains("record.json"), "{e}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[1, 2");
+    }
+}

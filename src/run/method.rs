@@ -1,0 +1,163 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Which of ResCom's four modules are on (METHOD section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RescomModules {
+    /// Effective-number weights in the contrastive loss; off: every class weighs 1.
+    pub class_balanced_loss: bool,
+    /// Class-balanced queue; off: a FIFO queue with as many keys in all.
+    pub class_balanced_queue: bool,
+    /// Hard pair mining in the queue; off: every queue key is used.
+    pub hard_pair_mining: bool,
+    /// Balanced Softmax on both views; off: on view 1 alone.
+    pub siamese_balanced_softmax: bool,
+}
+
+impl RescomModules {
+    /// The full method.
+    pub const ALL: Self = Self {
+        class_balanced_loss: true,
+        class_balanced_queue: true,
+        hard_pair_mining: true,
+        siamese_balanced_softmax: true,
+    };
+
+    /// All sixteen combinations, the full method first.
+    pub fn combinations() -> impl Iterator<Item = Self> {
+        (0..16u8).map(|off| Self {
+            class_balanced_loss: off & 1 == 0,
+            class_balanced_queue: off & 2 == 0,
+            hard_pair_mining: off & 4 == 0,
+            siamese_balanced_softmax: off & 8 == 0,
+        })
+    }
+
+    fn named(&mut self) -> [(&'static str, &mut bool); 4] {
+        [
+            ("loss", &mut self.class_balanced_loss),
+            ("queue", &mut self.class_balanced_queue),
+            ("mining", &mut self.hard_pair_mining),
+            ("siamese", &mut self.siamese_balanced_softmax),
+        ]
+    }
+}
+
+/// A training method by the name that recipes, the command line and reports use.
+///
+/// `rescom` may be followed by `-no-loss`, `-no-queue`, `-no-mining`, `-no-siamese` in this order:
+/// the sixteen rows of the ablation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Method {
+    /// Cross-entropy, one view.
+    CrossEntropy,
+    /// Balanced Softmax, one view.
+    BalancedSoftmax,
+    /// Supervised contrastive loss over both views plus Balanced Softmax.
+    SupConBalancedSoftmax,
+    /// Supervised contrastive loss with momentum encoder and FIFO queue plus Balanced Softmax.
+    MoCoBalancedSoftmax,
+    /// ResCom, or one of its ablations.
+    Rescom(RescomModules),
+    /// MiSLAS stage 1: mixup on cross-entropy (stage 2 is a command of its own).
+    Mislas,
+}
+
+impl Method {
+    /// Every method a report may compare, ablations excluded.
+    pub const BASE: [Self; 6] = [
+        Self::CrossEntropy,
+        Self::BalancedSoftmax,
+        Self::SupConBalancedSoftmax,
+        Self::MoCoBalancedSoftmax,
+        Self::Rescom(RescomModules::ALL),
+        Self::Mislas,
+    ];
+
+    /// Whether the method has a contrastive part (projection head, two views).
+    pub fn is_contrastive(self) -> bool {
+        matches!(self, Self::SupConBalancedSoftmax | Self::MoCoBalancedSoftmax | Self::Rescom(_))
+    }
+
+    /// Augmented views of each image in a step: 2 with a contrastive part, else 1.
+    pub fn views(self) -> usize {
+        1 + usize::from(self.is_contrastive())
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::CrossEntropy => f.write_str("ce"),
+            Self::BalancedSoftmax => f.write_str("balanced-softmax"),
+            Self::SupConBalancedSoftmax => f.write_str("supcon+bs"),
+            Self::MoCoBalancedSoftmax => f.write_str("moco+bs"),
+            Self::Mislas => f.write_str("mislas"),
+            Self::Rescom(mut modules) => {
+                f.write_str("rescom")?;
+                for (name, on) in modules.named() {
+                    if !*on {
+                        write!(f, "-no-{name}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::BASE
+            .into_iter()
+            .chain(RescomModules::combinations().map(Self::Rescom))
+            .find(|m| m.to_string() == text)
+            .ok_or_else(|| {
+                Error::input(format!(
+                    "method \"{text}\" is unknown; expected one of {}, or rescom with -no-loss, -no-queue, \
+                     -no-mining, -no-siamese appended in this order",
+                    Self::BASE.map(|m| m.to_string()).join(", ")
+                ))
+            })
+    }
+}
+
+impl TryFrom<String> for Method {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Method> for String {
+    fn from(method: Method) -> Self {
+        method.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_distinct_and_parses_back() {
+        let all: Vec<Method> = Method::BASE
+            .into_iter()
+            .chain(RescomModules::combinations().skip(1).map(Method::Rescom))
+            .collect();
+        let names: std::collections::BTreeSet<String> = all.iter().map(Method::to_string).collect();
+        assert_eq!(names.len(), 21);
+        for m in all {
+            assert_eq!(m.to_string().parse::<Method>().unwrap(), m);
+        }
+        assert!("rescom-no-mining-no-loss".parse::<Method>().is_err());
+        assert_eq!("resnet".parse::<Method>().unwrap_err().exit_code(), 2);
+    }
+}

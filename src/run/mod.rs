@@ -1,0 +1,26 @@
+//! What a run is: its recipe, its folder, its record, where it came from; and writes that survive
+//! a crash.
+//!
+//! Invariant: never computes a number of the method and never names tch; a file is either whole
+//! or absent, and one that is damaged is named, not replaced.
+
+pub mod atomic;
+mod dir;
+mod marks;
+mod method;
+mod provenance;
+mod recipe;
+mod record;
+mod spec;
+
+pub use dir::{RunDir, RunLock};
+pub use marks::{Mark, Marks};
+pub use method::{Method, RescomModules};
+pub use provenance::Provenance;
+pub use recipe::{Recipe, RecipeFile};
+pub use record::{BestEpoch, EpochRecord, Evaluation, GroupAccuracy, ReliabilityBin, RunRecord};
+pub use spec::{
+    Architecture, AugmentPolicy, AugmentSpec, ClassOrder, ContrastSpec, DataSetId, DataSpec,
+    EvalSpec, LearningRateMode, MethodSpec, ModelSpec, OptimSpec, Precision, ProfileKind,
+    QueueInit, RawRecipe, RunSpec, ScheduleKind, Stage2Spec,
+};

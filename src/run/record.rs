@@ -1,0 +1,104 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Marks, Provenance, Recipe};
+
+/// Accuracy over the classes of one shot group; `None` where the group has no class. Fractions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupAccuracy {
+    /// Classes with more than 100 training images.
+    pub many: Option<f64>,
+    /// Classes with 20 to 100.
+    pub medium: Option<f64>,
+    /// Classes with fewer than 20.
+    pub few: Option<f64>,
+}
+
+/// One bin of a reliability diagram. Fractions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Test images whose confidence fell into the bin.
+    pub count: u64,
+    /// Their mean confidence; 0 where there are none.
+    pub confidence: f64,
+    /// Their accuracy; 0 where there are none.
+    pub accuracy: f64,
+}
+
+/// An evaluation on (balanced) test images. All accuracies are fractions, not percent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Test images used.
+    pub images: u64,
+    /// Share whose true class ranks first.
+    pub top1: f64,
+    /// Share whose true class is among the first five.
+    pub top5: f64,
+    /// Accuracy of each class, in label order.
+    pub per_class: Vec<f64>,
+    /// Mean of the class accuracies per shot group.
+    pub groups: GroupAccuracy,
+    /// Expected calibration error, 15 bins.
+    pub ece: f64,
+    /// The 15 bins.
+    pub reliability: Vec<ReliabilityBin>,
+    /// `confusion[true][predicted]`, counts; empty in records of single epochs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// One epoch, as appended to `epochs.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// Learning rate of the epoch.
+    pub lr: f64,
+    /// Mean losses over the steps, in nats: classification.
+    pub loss_cls: f64,
+    /// Contrastive, unweighted; 0 for methods without.
+    pub loss_con: f64,
+    /// Total.
+    pub loss: f64,
+    /// Steps of the epoch.
+    pub steps: usize,
+    /// The evaluation after it, where one was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Evaluation>,
+    /// Seconds of training, evaluation excluded. The only field that a repetition does not reproduce.
+    pub train_seconds: f64,
+}
+
+/// The epoch with the best interim accuracy, told apart from the last one because it was chosen
+/// on test images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestEpoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Its evaluation.
+    pub test: Evaluation,
+}
+
+/// What a finished run leaves: everything that a report needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Folder name of the run.
+    pub id: String,
+    /// The resolved recipe.
+    pub recipe: Recipe,
+    /// Where each value of the recipe comes from.
+    pub marks: Marks,
+    /// Version, libtorch, device, threads, checksums, command line.
+    pub provenance: Provenance,
+    /// Training images per class, in label order.
+    pub counts: Vec<u64>,
+    /// Names of the classes, in label order.
+    pub class_names: Vec<String>,
+    /// The last epoch, on the whole test set.
+    pub last: Evaluation,
+    /// The best epoch among those evaluated.
+    pub best: BestEpoch,
+    /// Every epoch.
+    pub epochs: Vec<EpochRecord>,
+    /// Seconds in all, evaluation included, interruptions excluded.
+    pub seconds: f64,
+}
