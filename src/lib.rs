@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod longtail;
+pub mod report;
 pub mod rng;
 pub mod run;
 

@@ -1,0 +1,164 @@
+//! Axes: a range, its scale, and ticks at numbers that people read.
+
+/// One axis of a panel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    label: String,
+    low: f64,
+    high: f64,
+    log: bool,
+    ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// A linear axis over [low, high] with about five round ticks.
+    pub fn linear(label: impl Into<String>, low: f64, high: f64) -> Self {
+        let (low, high) = widened(low, high);
+        let step = round_step((high - low) / 5.0);
+        let first = (low / step - 1e-9).ceil() as i64;
+        let last = (high / step + 1e-9).floor() as i64;
+        let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+        let text = |v: f64| format!("{:.decimals$}", v + 0.0).replace('-', "−");
+        let ticks = (first..=last).map(|k| k as f64 * step).map(|v| (v, text(v))).collect();
+        Self { label: label.into(), low, high, log: false, ticks }
+    }
+
+    /// A logarithmic axis over [low, high] (both above zero), ticks at decades and, where fewer
+    /// than three decades are shown, at 2 and 5 as well.
+    pub fn log(label: impl Into<String>, low: f64, high: f64) -> Self {
+        let low = low.max(f64::MIN_POSITIVE);
+        let high = if high > low { high } else { low * 10.0 };
+        let decades = (high / low).log10();
+        let every = (decades / 6.0).ceil().max(1.0) as i32;
+        let digits: &[f64] = if decades < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let ticks = (first..=last)
+            .filter(|e| e.rem_euclid(every) == 0)
+            .flat_map(|e| digits.iter().map(move |d| d * 10f64.powi(e)))
+            .filter(|&v| v >= low * 0.999 && v <= high * 1.001)
+            .map(|v| (v, power_text(v)))
+            .collect();
+        Self { label: label.into(), low, high, log: true, ticks }
+    }
+
+    /// The axis that holds all finite `values`, with a little room; logarithmic if `log`
+    /// (values at or below zero are then left out).
+    pub fn fit(label: impl Into<String>, values: impl IntoIterator<Item = f64>, log: bool) -> Self {
+        let usable = |v: &f64| v.is_finite() && (!log || *v > 0.0);
+        let (low, high) = values
+            .into_iter()
+            .filter(usable)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
+        let (low, high) = if low <= high { (low, high) } else { (0.5, 1.0) };
+        if log {
+            return Self::log(label, low / 1.25, high * 1.25);
+        }
+        let room = 0.04 * (high - low);
+        let low = if low >= 0.0 && low - room < 0.25 * high { 0.0 } else { low - room };
+        Self::linear(label, low, high + room)
+    }
+
+    /// Named positions 0, 1, 2 ... (classes, settings).
+    pub fn categories<S: Into<String>>(
+        label: impl Into<String>,
+        names: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let ticks: Vec<_> =
+            names.into_iter().enumerate().map(|(i, name)| (i as f64, name.into())).collect();
+        let high = ticks.len() as f64 - 0.5;
+        Self { label: label.into(), low: -0.5, high, log: false, ticks }
+    }
+
+    /// The same axis with ticks at the given positions, labelled with the shortest exact text.
+    #[must_use]
+    pub fn with_ticks(mut self, at: impl IntoIterator<Item = f64>) -> Self {
+        self.ticks = at.into_iter().map(|v| (v, format!("{v}").replace('-', "−"))).collect();
+        self
+    }
+
+    /// What the axis shows, with its unit.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Ticks: position and text.
+    pub fn ticks(&self) -> &[(f64, String)] {
+        &self.ticks
+    }
+
+    /// Where `value` lies on the axis: 0 at its low end, 1 at its high end (beyond if outside).
+    /// Not finite on a logarithmic axis if `value` is not above zero.
+    pub fn position(&self, value: f64) -> f64 {
+        if self.log {
+            (value / self.low).log10() / (self.high / self.low).log10()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+}
+
+/// A range with room between its ends.
+fn widened(low: f64, high: f64) -> (f64, f64) {
+    if high > low {
+        return (low, high);
+    }
+    let half = 0.5 * low.abs().max(1.0);
+    (low - half, low + half)
+}
+
+/// The nearest of 1, 2, 2.5, 5 times a power of ten at or above `raw`.
+fn round_step(raw: f64) -> f64 {
+    let decade = 10f64.powf(raw.log10().floor());
+    let digit = raw / decade;
+    let nice = [1.0, 2.0, 5.0, 10.0].into_iter().find(|&n| n >= digit - 1e-9).unwrap_or(10.0);
+    nice * decade
+}
+
+/// 0.01 .. 1000 as they are, other powers as 10ⁿ, other digits as d·10ⁿ.
+fn power_text(value: f64) -> String {
+    if (0.0099..=20_000.0).contains(&value) {
+        let decimals = (-(value.log10() + 1e-9).floor()).max(0.0) as usize;
+        return format!("{value:.decimals$}");
+    }
+    let exponent = (value.log10() + 1e-9).floor() as i32;
+    let digit = (value / 10f64.powi(exponent)).round();
+    let raised: String = exponent
+        .to_string()
+        .chars()
+        .map(|c| {
+            c.to_digit(10)
+                .map_or('⁻', |d| ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][d as usize])
+        })
+        .collect();
+    if digit == 1.0 { format!("10{raised}") } else { format!("{digit}·10{raised}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(axis: &Axis) -> Vec<&str> {
+        axis.ticks().iter().map(|(_, t)| t.as_str()).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(texts(&Axis::linear("x", 0.0, 1.0)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(texts(&Axis::linear("x", -1.0, 1.0)), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
+        assert_eq!(texts(&Axis::log("x", 1.0, 1000.0)), ["1", "10", "100", "1000"]);
+        assert_eq!(
+            texts(&Axis::log("x", 1e-6, 1e-4)),
+            ["10⁻⁶", "2·10⁻⁶", "5·10⁻⁶", "10⁻⁵", "2·10⁻⁵", "5·10⁻⁵", "10⁻⁴"]
+        );
+    }
+
+    #[test]
+    fn positions_span_the_axis() {
+        let log = Axis::log("x", 1.0, 100.0);
+        assert!((log.position(10.0) - 0.5).abs() < 1e-12);
+        let fitted = Axis::fit("y", [3.0, f64::NAN, 7.0], false);
+        assert!(fitted.position(3.0) > 0.0 && fitted.position(7.0) < 1.0);
+        assert!(Axis::fit("y", [2.0], false).position(2.0).is_finite());
+        assert!(Axis::fit("y", [], true).position(1.0).is_finite());
+    }
+}

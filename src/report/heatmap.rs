@@ -1,0 +1,185 @@
+//! Matrices as colours with values, a colour bar and an optional boundary line.
+
+use super::canvas::{Align, Canvas, Figure, Rgb, colors};
+use super::table::significant;
+
+/// A matrix to show.
+#[derive(Debug, Clone)]
+pub struct HeatPanel {
+    /// Title above the matrix.
+    pub title: String,
+    /// rows x columns values; one that is not finite is drawn white.
+    pub values: Vec<Vec<f64>>,
+    /// Label of each row and column; an empty text draws none.
+    pub names: Vec<String>,
+    /// Cells are outlined where this is true: the boundary is drawn as one staircase line.
+    pub marked: Option<Vec<Vec<bool>>>,
+}
+
+/// One or more matrices of one colour scale.
+#[derive(Debug, Clone)]
+pub struct HeatMap {
+    /// The matrices, side by side.
+    pub panels: Vec<HeatPanel>,
+    /// What the rows are.
+    pub row_label: String,
+    /// What the columns are.
+    pub column_label: String,
+    /// What the colour shows, with its unit.
+    pub value_label: String,
+    /// Decimals of the values written in the cells; None writes none.
+    pub decimals: Option<usize>,
+    /// Colours follow the logarithm of the value.
+    pub log: bool,
+}
+
+const FONT: f64 = 12.0;
+const SIDE: f64 = 330.0;
+const LEFT: f64 = 62.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 50.0;
+const BAR: f64 = 84.0;
+
+/// Dark blue over green to yellow (the "viridis" way of rising in lightness throughout, so that
+/// it also reads in grey), for t in 0..=1.
+pub fn sequential(t: f64) -> Rgb {
+    const STOPS: [Rgb; 9] = [
+        [68, 1, 84],
+        [71, 45, 123],
+        [59, 82, 139],
+        [44, 114, 142],
+        [33, 145, 140],
+        [40, 174, 128],
+        [94, 201, 98],
+        [173, 220, 48],
+        [253, 231, 37],
+    ];
+    let position = t.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let i = (position as usize).min(STOPS.len() - 2);
+    let f = position - i as f64;
+    let mix = |k: usize| f64::from(STOPS[i][k]) * (1.0 - f) + f64::from(STOPS[i + 1][k]) * f;
+    [0, 1, 2].map(|k| mix(k).round() as u8)
+}
+
+impl HeatMap {
+    /// Smallest and largest value shown (above zero if the scale is logarithmic).
+    fn range(&self) -> (f64, f64) {
+        let values = self.panels.iter().flat_map(|p| p.values.iter().flatten().copied());
+        let usable = values.filter(|v| v.is_finite() && (!self.log || *v > 0.0));
+        let (low, high) =
+            usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        match (low <= high, self.log) {
+            (false, _) => (0.5, 1.0),
+            (true, true) => (low, high.max(low * 1.0001)),
+            (true, false) => (low.min(0.0), if high > low.min(0.0) { high } else { low + 1.0 }),
+        }
+    }
+
+    fn level(&self, value: f64) -> f64 {
+        let (low, high) = self.range();
+        if self.log { (value / low).ln() / (high / low).ln() } else { (value - low) / (high - low) }
+    }
+
+    fn step(&self) -> f64 {
+        LEFT + SIDE + 18.0
+    }
+
+    fn draw_panel(&self, canvas: &mut dyn Canvas, panel: &HeatPanel, x0: f64) {
+        let rows = panel.values.len().max(1);
+        let cell = SIDE / rows as f64;
+        let at = |r: usize, c: usize| (x0 + c as f64 * cell, TOP + r as f64 * cell);
+        for (r, row) in panel.values.iter().enumerate() {
+            for (c, &value) in row.iter().enumerate() {
+                if !value.is_finite() || (self.log && value <= 0.0) {
+                    continue;
+                }
+                let color = sequential(self.level(value));
+                canvas.rect(at(r, c), at(r + 1, c + 1), color, 1.0);
+                if let Some(decimals) = self.decimals.filter(|_| rows <= 12) {
+                    let (x, y) = at(r, c);
+                    let ink = if lightness(color) < 0.5 { colors::WHITE } else { colors::BLACK };
+                    let text = format!("{value:.decimals$}");
+                    let size = (cell * 0.33).min(FONT);
+                    let middle = (x + cell / 2.0, y + cell / 2.0);
+                    canvas.text(middle, &text, size, ink, Align::Middle, false);
+                }
+            }
+        }
+        if let Some(marked) = &panel.marked {
+            draw_boundary(canvas, marked, at);
+        }
+        let (a, b) = (at(0, 0), at(rows, rows));
+        canvas.line(&[a, (b.0, a.1), b, (a.0, b.1), a], colors::BLACK, 1.0, None);
+        self.draw_names(canvas, panel, x0, cell);
+    }
+
+    fn draw_names(&self, canvas: &mut dyn Canvas, panel: &HeatPanel, x0: f64, cell: f64) {
+        for (i, name) in panel.names.iter().enumerate() {
+            let middle = (i as f64 + 0.5) * cell;
+            let below = (x0 + middle, TOP + SIDE + 12.0);
+            canvas.text(below, name, FONT, colors::BLACK, Align::Middle, false);
+            canvas.text((x0 - 6.0, TOP + middle), name, FONT, colors::BLACK, Align::End, false);
+        }
+        let label = (x0 + SIDE / 2.0, TOP + SIDE + 34.0);
+        canvas.text(label, &self.column_label, FONT + 1.0, colors::BLACK, Align::Middle, false);
+        canvas.text_up((x0 - 44.0, TOP + SIDE / 2.0), &self.row_label, FONT + 1.0, colors::BLACK);
+        let title = (x0 + SIDE / 2.0, 16.0);
+        canvas.text(title, &panel.title, FONT + 1.0, colors::BLACK, Align::Middle, true);
+    }
+
+    fn draw_bar(&self, canvas: &mut dyn Canvas, x: f64) {
+        let pieces = 128;
+        for i in 0..pieces {
+            let t = f64::from(i) / f64::from(pieces);
+            let y = TOP + SIDE * (1.0 - t);
+            let to = (x + 14.0, (y - SIDE / f64::from(pieces) - 0.5).max(TOP));
+            canvas.rect((x, y), to, sequential(t), 1.0);
+        }
+        let (low, high) = self.range();
+        for i in 0..=4 {
+            let t = f64::from(i) / 4.0;
+            let value = if self.log { low * (high / low).powf(t) } else { low + t * (high - low) };
+            let y = TOP + SIDE * (1.0 - t);
+            canvas.line(&[(x + 14.0, y), (x + 18.0, y)], colors::BLACK, 1.0, None);
+            let text = significant(value, 2);
+            canvas.text((x + 21.0, y), &text, FONT - 1.0, colors::BLACK, Align::Start, false);
+        }
+        canvas.text_up((x + 68.0, TOP + SIDE / 2.0), &self.value_label, FONT, colors::BLACK);
+    }
+}
+
+/// Draws the edges between marked and unmarked cells.
+fn draw_boundary(
+    canvas: &mut dyn Canvas,
+    marked: &[Vec<bool>],
+    at: impl Fn(usize, usize) -> (f64, f64),
+) {
+    for (r, row) in marked.iter().enumerate() {
+        for (c, &here) in row.iter().enumerate() {
+            if c + 1 < row.len() && here != row[c + 1] {
+                canvas.line(&[at(r, c + 1), at(r + 1, c + 1)], colors::VERMILION, 2.6, None);
+            }
+            if r + 1 < marked.len() && here != marked[r + 1][c] {
+                canvas.line(&[at(r + 1, c), at(r + 1, c + 1)], colors::VERMILION, 2.6, None);
+            }
+        }
+    }
+}
+
+fn lightness([r, g, b]: Rgb) -> f64 {
+    (0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b)) / 255.0
+}
+
+impl Figure for HeatMap {
+    fn size(&self) -> (u32, u32) {
+        let width = self.step() * self.panels.len() as f64 + BAR;
+        (width as u32, (TOP + SIDE + BOTTOM) as u32)
+    }
+
+    fn draw(&self, canvas: &mut dyn Canvas) {
+        for (i, panel) in self.panels.iter().enumerate() {
+            self.draw_panel(canvas, panel, LEFT + i as f64 * self.step());
+        }
+        self.draw_bar(canvas, self.step() * self.panels.len() as f64);
+    }
+}

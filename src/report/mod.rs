@@ -1,0 +1,16 @@
+//! Tables, figures and Markdown: results in, bytes out.
+//!
+//! Invariant: never touches a file, the clock or a network; fonts are embedded, so the same data
+//! give the same bytes on every machine.
+
+mod axis;
+mod canvas;
+mod heatmap;
+mod lines;
+mod table;
+
+pub use axis::Axis;
+pub use canvas::{Align, Canvas, Figure, Rendered, Rgb, colors, render};
+pub use heatmap::{HeatMap, HeatPanel, sequential};
+pub use lines::{Legend, Lines, Mark, Panel, Series};
+pub use table::{Table, interval, significant};
