@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod augment;
+pub mod data;
 pub mod error;
 pub mod longtail;
 pub mod report;

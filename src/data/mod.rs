@@ -1,0 +1,29 @@
+//! Data sets: readers that check what they read, where data is found or fetched from, and the
+//! loader that makes batches of augmented views.
+//!
+//! Invariant: never draws ambient randomness, never uses unchecked bytes: what a file claims
+//! (sizes, label ranges) is compared with what it holds before memory is taken for it.
+
+pub mod cache;
+mod debian;
+pub mod fashion;
+pub mod idx;
+mod loader;
+mod set;
+
+pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
+pub use set::{DataSet, ImageSet, ImageSource};
+
+/// What a slow step (fetching, unpacking) tells its caller; the programs turn it into a bar or lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// A step begins: one phrase.
+    Step(&'a str),
+    /// Bytes of the current step so far, and of how many where that is known.
+    Bytes {
+        /// Done so far.
+        done: u64,
+        /// In all.
+        total: Option<u64>,
+    },
+}
