@@ -1,0 +1,55 @@
+# The commands people type. Each does its own set-up first; none asks for an environment variable.
+# Variables: DEVICE=cpu|cuda, WHEELS=folder (no network), ARGS='...' (options for sim and repro),
+# DATA=folder (where Fashion-MNIST lies; otherwise cache, Debian package, download).
+
+export DEVICE WHEELS DATA
+ARGS =
+SIM_ARGS = dual-imbalance
+REPRO_ARGS = fashion-mnist --imb 10,50,100 --methods ce,balanced-softmax,rescom --preset quick
+export SIM_ARGS REPRO_ARGS
+
+TRAIN = --features train
+STRICT = -- -D warnings
+
+.PHONY: help setup report sim repro test lint bench clean
+
+help:
+	@echo 'make report   set-up, build, simulation and quick training runs, index: reports/runs/README.md'
+	@echo 'make test     all that continuous integration checks'
+	@echo 'make setup    find or fetch libtorch (cached outside the checkout); afterwards plain cargo works'
+	@echo 'make sim      the simulation alone, needs no libtorch      (ARGS="dual-imbalance --imb 100")'
+	@echo 'make repro    the training program                         (ARGS="fashion-mnist --help")'
+	@echo 'make lint     formatting and clippy'
+	@echo 'make bench    criterion benches'
+	@echo 'make clean    remove build outputs and reports/runs; the cache of libtorch and data stays'
+	@echo 'Variables: DEVICE=cuda (libtorch with CUDA), WHEELS=folder (set-up without network), DATA=folder (Fashion-MNIST)'
+
+setup:
+	@scripts/setup.sh
+
+report:
+	@scripts/report.sh
+
+sim:
+	@scripts/setup.sh --rust-only
+	cargo run --release --bin rescom-sim -- $(or $(ARGS),$(SIM_ARGS))
+
+repro: setup
+	cargo run --release $(TRAIN) --bin rescom-repro -- $(or $(ARGS),$(REPRO_ARGS) $(if $(DATA),--data '$(DATA)'))
+
+# Clippy and the tests of one feature set follow each other, so that cargo reuses what it can.
+test: lint
+	cargo test
+	cargo test $(TRAIN)
+
+lint: setup
+	cargo fmt --check
+	cargo clippy --all-targets $(STRICT)
+	cargo clippy --all-targets $(TRAIN) $(STRICT)
+
+bench: setup
+	cargo bench $(TRAIN)
+
+clean:
+	cargo clean
+	rm -rf reports/runs
