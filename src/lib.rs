@@ -7,6 +7,7 @@
 
 pub mod augment;
 pub mod data;
+pub mod contrast;
 pub mod error;
 pub mod longtail;
 pub mod report;

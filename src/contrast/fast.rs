@@ -1,0 +1,1 @@
+//! The float32 path of the simulator (see `anchor_gradient` for the reference).

@@ -1,0 +1,18 @@
+//! The supervised contrastive loss, its analytic gradients, the queues and the miner in plain
+//! float64: readable, and the oracle for everything faster. [`fast`] is the float32 path of the
+//! simulator, held against this one by tests.
+//!
+//! Invariant: never touches a file, the clock, the environment or ambient randomness.
+
+mod anchor;
+pub mod fast;
+mod loss;
+mod mining;
+mod queue;
+mod rebalanced;
+
+pub use anchor::{AnchorGradient, LossForm, Relation, Temperature, anchor_gradient};
+pub use loss::{SelfPairs, SupConLoss, SupConValue, normalize_rows};
+pub use mining::{HardPairMiner, MinedKeys};
+pub use queue::{ClassBalancedQueue, FifoQueue};
+pub use rebalanced::{ClassBalancedSupCon, RebalancedValue};
