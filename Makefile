@@ -39,6 +39,7 @@ repro: setup
 
 # Clippy and the tests of one feature set follow each other, so that cargo reuses what it can.
 test: lint
+	python3 tests/setup_test.py
 	cargo test
 	cargo test $(TRAIN)
 

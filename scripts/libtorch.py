@@ -220,6 +220,7 @@ def fetch(wheel, python, cache, wheels_folder, temporary, lock):
         if digest(given) != wheel["sha256"]:
             raise SetupError(f"{given} has another SHA-256 than the pinned one: it is damaged or incomplete; copy it again")
         return given
+    path.parent.mkdir(exist_ok=True)
     requirement = temporary / "requirement.txt"
     requirement.write_text(f"{wheel['name']}=={wheel['version']} --hash=sha256:{wheel['sha256']}\n")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-cache-dir", "--retries", "2"]
@@ -299,7 +300,6 @@ def assemble(root, device, pins, wheels, wheels_folder, lock):
     partial = cache / f"{root.name}.partial.{os.getpid()}"
     temporary = partial / "temporary"
     temporary.mkdir(parents=True)
-    (cache / "fetch").mkdir(exist_ok=True)
     try:
         archives = [fetch(w, pins["python"], cache, wheels_folder, temporary, lock) for w in wheels]
         say(f"unpacking into {root}")
