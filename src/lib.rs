@@ -6,12 +6,14 @@
 #![warn(missing_docs)]
 
 pub mod augment;
-pub mod data;
 pub mod contrast;
+pub mod data;
 pub mod error;
 pub mod longtail;
 pub mod report;
 pub mod rng;
 pub mod run;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use error::{Error, Result};

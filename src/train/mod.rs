@@ -1,0 +1,25 @@
+//! Training: encoders, losses, queues, optimiser, evaluation. The only module that names tch; host
+//! arrays and [`HostTensors`] are its border.
+
+pub mod config;
+mod encoder;
+mod host;
+mod loss;
+mod mixup;
+mod model;
+pub mod probe;
+mod queue;
+mod sgd;
+mod store;
+mod trainer;
+
+pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
+pub use trainer::{Images, StepOutcome, Trainer};
+
+impl From<tch::TchError> for crate::Error {
+    /// The first line of what libtorch says; the rest is its own call stack.
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        Self::run(format!("libtorch: {}", text.lines().next().unwrap_or_default()))
+    }
+}

@@ -1,0 +1,125 @@
+//! Encoder, classifier and projection head as one network: `encoder.*`, `linear.*`, `mlp.{0,1,3}.*`.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    config::{EncoderSpec, Precision},
+    encoder::{Encoder, Watch},
+    host::HostTensors,
+    store::{BatchNorm, Layout, Linear, Pass, Store, TorchResult},
+};
+use crate::{Result, rng::Streams};
+
+#[derive(Debug, Clone)]
+struct Projection {
+    hidden: Linear,
+    bn: BatchNorm,
+    out: Linear,
+}
+
+/// Rows of one forward pass.
+pub(super) struct Output {
+    /// f, [N, F].
+    pub(super) features: Tensor,
+    /// [N, C], float32.
+    pub(super) logits: Tensor,
+    /// Rows before normalisation, [N, D]; `None` without a projection head.
+    pub(super) projections: Option<Tensor>,
+}
+
+/// What a network is made of.
+#[derive(Debug, Clone)]
+pub(super) struct ModelSpec<'a> {
+    pub(super) encoder: &'a EncoderSpec,
+    pub(super) classes: usize,
+    pub(super) projection_dim: Option<usize>,
+    pub(super) precision: Precision,
+    pub(super) channels_last: bool,
+}
+
+/// A network with its state.
+#[derive(Debug)]
+pub(super) struct Model {
+    store: Store,
+    encoder: Encoder,
+    linear: Linear,
+    projection: Option<Projection>,
+    bf16: bool,
+}
+
+impl Model {
+    pub(super) fn new(spec: &ModelSpec<'_>, streams: &Streams, device: Device) -> Self {
+        let mut layout = Layout::default();
+        let encoder = Encoder::build(spec.encoder, &mut layout);
+        let dim = spec.encoder.feature_dim() as i64;
+        let kaiming = spec.encoder.arch.cifar_blocks().is_some();
+        let linear = layout.linear("linear", dim, spec.classes as i64, kaiming);
+        let projection = spec.projection_dim.map(|out| Projection {
+            hidden: layout.linear("mlp.0", dim, dim, kaiming),
+            bn: layout.batch_norm("mlp.1", dim),
+            out: layout.linear("mlp.3", dim, out as i64, kaiming),
+        });
+        let store = Store::new(layout, streams, device, spec.channels_last);
+        let bf16 = spec.precision == Precision::Bf16;
+        Self { store, encoder, linear, projection, bf16 }
+    }
+
+    /// The momentum copy: same values, never a leaf of a graph.
+    pub(super) fn duplicate(&self) -> Self {
+        Self {
+            store: self.store.duplicate(),
+            encoder: self.encoder.clone(),
+            linear: self.linear,
+            projection: self.projection.clone(),
+            bf16: self.bf16,
+        }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.store.device()
+    }
+
+    pub(super) fn export(&self, prefix: &str, into: &mut HostTensors) -> Result<()> {
+        self.store.export(prefix, into)
+    }
+
+    pub(super) fn import(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
+        self.store.import(prefix, from)
+    }
+
+    /// Images [N, C, H, W] on the model's device through encoder and heads.
+    pub(super) fn forward(&mut self, images: &Tensor, train: bool) -> TorchResult<Output> {
+        self.forward_watched(images, train, &mut |_, _| {})
+    }
+
+    /// [`forward`](Self::forward), showing what passes between the encoder's stages.
+    pub(super) fn forward_watched(
+        &mut self,
+        images: &Tensor,
+        train: bool,
+        watch: Watch<'_>,
+    ) -> TorchResult<Output> {
+        let mut pass = Pass::new(&mut self.store, train, self.bf16)?;
+        let features = self.encoder.forward(images, &mut pass, watch)?;
+        let logits = pass.linear(self.linear, &features)?.f_to_kind(Kind::Float)?;
+        let projections = match &self.projection {
+            None => None,
+            Some(p) => {
+                let hidden = pass.linear(p.hidden, &features)?;
+                let hidden = pass.batch_norm(p.bn, &hidden)?.f_relu_()?;
+                Some(pass.linear(p.out, &hidden)?.f_to_kind(Kind::Float)?)
+            }
+        };
+        Ok(Output { features, logits, projections })
+    }
+}
+
+/// Rows divided by max(L2 norm, 1e-12).
+pub(super) fn normalise(rows: &Tensor) -> TorchResult<Tensor> {
+    let norm = rows.f_norm_scalaropt_dim(2, [1i64].as_slice(), true)?;
+    rows.f_div(&norm.f_clamp_min(1e-12)?)
+}

@@ -1,0 +1,72 @@
+//! SGD equal to PyTorch's (no dampening, no Nesterov), over all parameters at once.
+
+use tch::{Kind, Tensor};
+
+use super::{
+    config::SgdSpec,
+    host::{HostTensor, HostTensors},
+    store::{Store, TorchResult},
+};
+use crate::{Error, Result};
+
+/// v, laid out like the parameters. Zero at the start, which makes the first step's v = g'.
+#[derive(Debug)]
+pub(super) struct Sgd {
+    velocity: Tensor,
+}
+
+fn name(parameter: &str) -> String {
+    format!("optimizer.momentum.{parameter}")
+}
+
+impl Sgd {
+    pub(super) fn new(store: &Store) -> Self {
+        Self { velocity: store.flat().detach().zeros_like() }
+    }
+
+    /// g' = g + wd w; v = m v + g'; w = w - lr v.
+    pub(super) fn step(
+        &mut self,
+        store: &Store,
+        grad: &Tensor,
+        lr: f64,
+        spec: SgdSpec,
+    ) -> TorchResult<()> {
+        let _guard = tch::no_grad_guard();
+        let mut weights = store.flat().detach();
+        let mut decay = weights.f_mul_scalar(spec.weight_decay)?;
+        let grad = decay.f_add_(grad)?;
+        let _ = self.velocity.f_mul_scalar_(spec.momentum)?.f_add_(&grad)?;
+        let _ = weights.f_sub_(&self.velocity.f_mul_scalar(lr)?)?;
+        Ok(())
+    }
+
+    pub(super) fn export(&self, store: &Store, into: &mut HostTensors) -> Result<()> {
+        let parts = store.split(&self.velocity)?;
+        for (part, parameter) in parts.iter().zip(store.layout().parameter_names()) {
+            into.insert(name(parameter), HostTensor::from_torch(part));
+        }
+        Ok(())
+    }
+
+    pub(super) fn import(&mut self, store: &Store, from: &HostTensors) -> Result<()> {
+        let mut parts = store.split(&self.velocity)?;
+        for (part, parameter) in parts.iter_mut().zip(store.layout().parameter_names()) {
+            let name = name(parameter);
+            let found = from.get(&name).map(|t| t.to_torch(store.device()));
+            match found {
+                Some(value) if value.size() == part.size() && value.kind() == Kind::Float => {
+                    part.copy_(&value);
+                }
+                _ => {
+                    return Err(Error::input(format!(
+                        "state: `{name}` is missing or not float32 {:?}; this file is not a \
+                         checkpoint of this network",
+                        part.size()
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! Parameters and buffers of one network under PyTorch's names.
+//!
+//! All parameters live in one flat tensor, the only leaf of the graph: the optimiser, the gradient
+//! norm, the momentum encoder and the cast to bfloat16 are then a few operations over the whole
+//! network instead of a few per layer. A pass splits it into views; the backward of that split
+//! lays all gradients side by side in the same order.
+
+use rand_distr::{Distribution, StandardNormal, Uniform};
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::host::{HostData, HostTensor, HostTensors};
+use crate::{Error, Result, rng::Streams};
+
+pub(super) type TorchResult<T> = std::result::Result<T, TchError>;
+
+/// How a parameter starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Init {
+    /// Normal with standard deviation sqrt(2 / fan), the fan being that of the inputs or outputs.
+    Kaiming {
+        fan: i64,
+    },
+    /// Uniform within +-1/sqrt(fan_in), PyTorch's default for linear layers.
+    LinearUniform {
+        fan_in: i64,
+    },
+    Ones,
+    Zeros,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    Param(usize),
+    Buffer(usize),
+    Counter(usize),
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    name: String,
+    shape: Vec<i64>,
+    slot: Slot,
+    init: Init,
+}
+
+/// Parameter number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Param(usize);
+
+/// The four tensors and the counter of a batch norm.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchNorm {
+    weight: Param,
+    bias: Param,
+    mean: usize,
+    var: usize,
+    counter: usize,
+}
+
+/// A linear layer with bias.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linear {
+    weight: Param,
+    bias: Param,
+}
+
+/// A convolution without bias.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conv {
+    weight: Param,
+    stride: i64,
+    padding: i64,
+    groups: i64,
+}
+
+/// Names, shapes and order of a network's state, gathered while it is built.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layout {
+    entries: Vec<Entry>,
+    sizes: Vec<i64>,
+    buffers: usize,
+    counters: usize,
+}
+
+impl Layout {
+    fn param(&mut self, name: String, shape: &[i64], init: Init) -> Param {
+        let id = self.sizes.len();
+        self.sizes.push(shape.iter().product());
+        self.entries.push(Entry { name, shape: shape.to_vec(), slot: Slot::Param(id), init });
+        Param(id)
+    }
+
+    fn buffer(&mut self, name: String, channels: i64, init: Init) -> usize {
+        let id = self.buffers;
+        self.buffers += 1;
+        self.entries.push(Entry { name, shape: vec![channels], slot: Slot::Buffer(id), init });
+        id
+    }
+
+    pub(super) fn conv(
+        &mut self,
+        name: &str,
+        shape: [i64; 4],
+        stride: i64,
+        groups: i64,
+        fan_out: bool,
+    ) -> Conv {
+        let [out, inner, kh, kw] = shape;
+        // PyTorch counts the fan of a grouped convolution from the weight's own shape.
+        let fan = kh * kw * if fan_out { out } else { inner };
+        let weight = self.param(format!("{name}.weight"), &shape, Init::Kaiming { fan });
+        Conv { weight, stride, padding: kh / 2, groups }
+    }
+
+    pub(super) fn batch_norm(&mut self, name: &str, channels: i64) -> BatchNorm {
+        let weight = self.param(format!("{name}.weight"), &[channels], Init::Ones);
+        let bias = self.param(format!("{name}.bias"), &[channels], Init::Zeros);
+        let mean = self.buffer(format!("{name}.running_mean"), channels, Init::Zeros);
+        let var = self.buffer(format!("{name}.running_var"), channels, Init::Ones);
+        let counter = self.counters;
+        self.counters += 1;
+        self.entries.push(Entry {
+            name: format!("{name}.num_batches_tracked"),
+            shape: vec![],
+            slot: Slot::Counter(counter),
+            init: Init::Zeros,
+        });
+        BatchNorm { weight, bias, mean, var, counter }
+    }
+
+    /// A linear layer; `kaiming`: normal weights as the CIFAR networks, else PyTorch's default.
+    pub(super) fn linear(&mut self, name: &str, fan_in: i64, out: i64, kaiming: bool) -> Linear {
+        let uniform = Init::LinearUniform { fan_in };
+        let init = if kaiming { Init::Kaiming { fan: fan_in } } else { uniform };
+        Linear {
+            weight: self.param(format!("{name}.weight"), &[out, fan_in], init),
+            bias: self.param(format!("{name}.bias"), &[out], uniform),
+        }
+    }
+
+    /// Names and shapes of the state, in PyTorch's order.
+    #[allow(dead_code)]
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &[i64])> {
+        self.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice()))
+    }
+
+    /// Names of the parameters, in the order of the flat tensor.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        let params = self.entries.iter().filter(|e| matches!(e.slot, Slot::Param(_)));
+        params.map(|e| e.name.as_str())
+    }
+
+    /// Number of trainable values.
+    pub(super) fn parameters(&self) -> i64 {
+        self.sizes.iter().sum()
+    }
+}
+
+/// The state of one network on a device.
+#[derive(Debug)]
+pub(super) struct Store {
+    layout: Layout,
+    flat: Tensor,
+    buffers: Vec<Tensor>,
+    counters: Vec<i64>,
+    channels_last: bool,
+}
+
+fn draw(init: Init, n: usize, index: usize, streams: &Streams) -> Vec<f32> {
+    let mut rng = streams.stream("init", &[index as u64]);
+    match init {
+        Init::Ones => vec![1.0; n],
+        Init::Zeros => vec![0.0; n],
+        Init::Kaiming { fan } => {
+            let std = (2.0 / fan as f64).sqrt();
+            let normal = StandardNormal;
+            let draw = || std * Distribution::<f64>::sample(&normal, &mut rng);
+            std::iter::repeat_with(draw).take(n).map(|x| x as f32).collect()
+        }
+        Init::LinearUniform { fan_in } => {
+            let bound = 1.0 / (fan_in as f64).sqrt();
+            let uniform = Uniform::new(-bound, bound).expect("the bound is finite and positive");
+            uniform.sample_iter(&mut rng).take(n).map(|x| x as f32).collect()
+        }
+    }
+}
+
+impl Store {
+    /// Initial state drawn from the stream `init`, one sub-stream per entry.
+    pub(super) fn new(
+        layout: Layout,
+        streams: &Streams,
+        device: Device,
+        channels_last: bool,
+    ) -> Self {
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));
+        let mut store = Self {
+            flat: zeros(&[layout.parameters()]),
+            buffers: vec![],
+            counters: vec![0; layout.counters],
+            layout,
+            channels_last,
+        };
+        store.buffers = store
+            .layout
+            .entries
+            .iter()
+            .filter(|e| matches!(e.slot, Slot::Buffer(_)))
+            .map(|e| zeros(&e.shape))
+            .collect();
+        for (k, entry) in store.layout.entries.clone().iter().enumerate() {
+            if matches!(entry.slot, Slot::Counter(_)) {
+                continue;
+            }
+            let n = entry.shape.iter().product::<i64>() as usize;
+            let values = draw(entry.init, n, k, streams);
+            store.put(entry, &Tensor::from_slice(&values).reshape(&entry.shape));
+        }
+        let _ = store.flat.requires_grad_(true);
+        store
+    }
+
+    /// An independent copy with the same values, outside any graph.
+    pub(super) fn duplicate(&self) -> Self {
+        Self {
+            layout: self.layout.clone(),
+            flat: self.flat.detach().copy(),
+            buffers: self.buffers.iter().map(Tensor::copy).collect(),
+            counters: self.counters.clone(),
+            channels_last: self.channels_last,
+        }
+    }
+
+    /// All parameters in one row.
+    pub(super) fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.flat.device()
+    }
+
+    fn view(&self, part: &Tensor, shape: &[i64]) -> TorchResult<Tensor> {
+        match *shape {
+            [o, i, h, w] if self.channels_last => {
+                part.f_view([o, h, w, i])?.f_permute([0, 3, 1, 2])
+            }
+            _ => part.f_view(shape),
+        }
+    }
+
+    fn shapes(&self) -> impl Iterator<Item = &Entry> {
+        self.layout.entries.iter().filter(|e| matches!(e.slot, Slot::Param(_)))
+    }
+
+    /// Parameters as views into `flat` (this store's own, a gradient or a momentum of the same layout).
+    pub(super) fn split(&self, flat: &Tensor) -> TorchResult<Vec<Tensor>> {
+        let parts = flat.f_split_with_sizes(&self.layout.sizes, 0)?;
+        parts.iter().zip(self.shapes()).map(|(part, e)| self.view(part, &e.shape)).collect()
+    }
+
+    fn put(&mut self, entry: &Entry, value: &Tensor) {
+        tch::no_grad(|| match entry.slot {
+            Slot::Param(id) => {
+                let offset: i64 = self.layout.sizes[..id].iter().sum();
+                let part = self.flat.detach().narrow(0, offset, self.layout.sizes[id]);
+                self.view(&part, &entry.shape)
+                    .expect("the flat tensor has room for every parameter")
+                    .copy_(value);
+            }
+            Slot::Buffer(id) => self.buffers[id].copy_(value),
+            Slot::Counter(_) => {}
+        });
+    }
+
+    /// The whole state under `prefix` + PyTorch's names.
+    pub(super) fn export(&self, prefix: &str, into: &mut HostTensors) -> Result<()> {
+        let parts = tch::no_grad(|| self.split(&self.flat.detach()))?;
+        for entry in &self.layout.entries {
+            let host = match entry.slot {
+                Slot::Param(id) => HostTensor::from_torch(&parts[id]),
+                Slot::Buffer(id) => HostTensor::from_torch(&self.buffers[id]),
+                Slot::Counter(id) => {
+                    HostTensor { shape: vec![], data: HostData::I64(vec![self.counters[id]]) }
+                }
+            };
+            into.insert(format!("{prefix}{}", entry.name), host);
+        }
+        Ok(())
+    }
+
+    /// Takes the state from `from`. A missing counter becomes 0, as in files of old PyTorch; every
+    /// other entry must be there in the right shape.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the entry.
+    pub(super) fn import(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
+        for entry in &self.layout.entries.clone() {
+            let name = format!("{prefix}{}", entry.name);
+            let found = from.get(&name);
+            if let Slot::Counter(id) = entry.slot {
+                let count = found.and_then(|t| t.as_i64()?.first().copied());
+                self.counters[id] = count.unwrap_or(0);
+                continue;
+            }
+            let Some(host) = found else {
+                return Err(Error::input(format!(
+                    "state: `{name}` is missing; expected {entry:?}"
+                )));
+            };
+            let shape: Vec<i64> = host.shape.iter().map(|&n| n as i64).collect();
+            if shape != entry.shape {
+                return Err(Error::input(format!(
+                    "state: `{name}` has shape {shape:?}; this network expects {:?}",
+                    entry.shape
+                )));
+            }
+            self.put(entry, &host.to_torch(Device::Cpu));
+        }
+        Ok(())
+    }
+}
+
+/// One forward pass: the parameters as views, in float32 and, where asked, in bfloat16.
+pub(super) struct Pass<'a> {
+    store: &'a mut Store,
+    parts: Vec<Tensor>,
+    low: Option<Vec<Tensor>>,
+    train: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// `train`: batch norm uses and records the batch's statistics.
+    pub(super) fn new(store: &'a mut Store, train: bool, bf16: bool) -> TorchResult<Self> {
+        let parts = store.split(&store.flat)?;
+        let low =
+            if bf16 { Some(store.split(&store.flat.f_to_kind(Kind::BFloat16)?)?) } else { None };
+        Ok(Self { store, parts, low, train })
+    }
+
+    fn weight(&self, id: Param) -> &Tensor {
+        &self.low.as_ref().unwrap_or(&self.parts)[id.0]
+    }
+
+    /// Images as the network wants them: dtype and memory format.
+    pub(super) fn input(&self, x: &Tensor) -> TorchResult<Tensor> {
+        let x = if self.store.channels_last {
+            x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?
+        } else {
+            x.shallow_clone()
+        };
+        self.cast(&x)
+    }
+
+    fn cast(&self, x: &Tensor) -> TorchResult<Tensor> {
+        if self.low.is_some() { x.f_to_kind(Kind::BFloat16) } else { Ok(x.shallow_clone()) }
+    }
+
+    pub(super) fn conv(&self, c: Conv, x: &Tensor) -> TorchResult<Tensor> {
+        let pair = |n: i64| [n, n];
+        let none: Option<&Tensor> = None;
+        let (stride, padding) = (pair(c.stride), pair(c.padding));
+        x.f_conv2d(self.weight(c.weight), none, stride, padding, pair(1), c.groups)
+    }
+
+    /// Biased batch variance for normalising, unbiased for the running value; momentum 0.1, eps 1e-5.
+    pub(super) fn batch_norm(&mut self, bn: BatchNorm, x: &Tensor) -> TorchResult<Tensor> {
+        if self.train {
+            self.store.counters[bn.counter] += 1;
+        }
+        let buffers = &self.store.buffers;
+        x.f_batch_norm(
+            Some(&self.parts[bn.weight.0]),
+            Some(&self.parts[bn.bias.0]),
+            Some(&buffers[bn.mean]),
+            Some(&buffers[bn.var]),
+            self.train,
+            0.1,
+            1e-5,
+            true,
+        )
+    }
+
+    pub(super) fn linear(&self, l: Linear, x: &Tensor) -> TorchResult<Tensor> {
+        self.cast(x)?.f_linear(self.weight(l.weight), Some(self.weight(l.bias)))
+    }
+}

@@ -1,0 +1,465 @@
+//! One training step of every method, and the forward passes of evaluation.
+
+use ndarray::Array2;
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    config::{Classification, ContrastKind, ContrastSpec, QueueSpec, SgdSpec, TrainerSpec},
+    host::{HostData, HostTensor, HostTensors},
+    loss::{self, Pairs},
+    mixup::Mixup,
+    model::{Model, ModelSpec, Output, normalise},
+    queue::{ClassBalancedQueue, FifoQueue},
+    sgd::Sgd,
+    store::TorchResult,
+};
+use crate::{
+    Error, Result,
+    longtail::{ClassCounts, EffectiveNumber},
+    rng::Streams,
+};
+
+/// Normalised images in NCHW order, float32, as the loader lays them out.
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    /// rows * channels * height * width values.
+    pub values: &'a [f32],
+    /// [rows, channels, height, width].
+    pub shape: [usize; 4],
+}
+
+impl Images<'_> {
+    pub(super) fn to_torch(self, device: Device) -> Result<Tensor> {
+        let expected: usize = self.shape.iter().product();
+        if self.values.len() != expected {
+            return Err(Error::input(format!(
+                "images: {} values for shape {:?}, which needs {expected}",
+                self.values.len(),
+                self.shape
+            )));
+        }
+        let shape = self.shape.map(|n| n as i64);
+        Ok(Tensor::from_slice(self.values).reshape(shape).f_to_device(device)?)
+    }
+}
+
+/// What one step computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use]
+pub struct StepOutcome {
+    /// L_cls.
+    pub loss_cls: f64,
+    /// L_con before its weight; 0 without a contrastive part.
+    pub loss_con: f64,
+    /// L = L_cls + lambda L_con.
+    pub loss: f64,
+    /// L2 norm of the whole gradient, weight decay not included.
+    pub grad_norm: f64,
+    /// False when loss or gradient is not finite: parameters, momentum and queue are then as before
+    /// the step (batch-norm statistics have seen the batch).
+    pub applied: bool,
+}
+
+#[derive(Debug)]
+enum Queue {
+    ClassBalanced(ClassBalancedQueue),
+    Fifo(FifoQueue),
+}
+
+#[derive(Debug)]
+struct Contrast {
+    spec: ContrastSpec,
+    weights: Option<Tensor>,
+    queue: Option<Queue>,
+    /// MoCo's key network and its momentum.
+    key_model: Option<(Model, f64)>,
+}
+
+/// Network, optimiser and queue: everything that a step changes.
+#[derive(Debug)]
+pub struct Trainer {
+    spec: TrainerSpec,
+    classes: usize,
+    model: Model,
+    sgd: Sgd,
+    log_prior: Option<Tensor>,
+    contrast: Option<Contrast>,
+    mixup: Option<Mixup>,
+    steps: u64,
+}
+
+struct Losses {
+    cls: Tensor,
+    con: Option<Tensor>,
+    total: Tensor,
+    /// Rows to be written into the queue, with their labels.
+    new_keys: Option<(Tensor, Tensor)>,
+}
+
+/// ln(p_c + 1e-9) in float32 arithmetic, as the reference computes it.
+pub(super) fn log_prior(counts: &ClassCounts, device: Device) -> Tensor {
+    let prior: Vec<f32> = counts.prior().as_slice().iter().map(|&p| p as f32).collect();
+    (Tensor::from_slice(&prior) + 1e-9).log().to_device(device)
+}
+
+pub(super) fn class_weights(beta: f64, counts: &ClassCounts, device: Device) -> Result<Tensor> {
+    let w: Vec<f32> =
+        EffectiveNumber::new(beta)?.weights(counts).iter().map(|&w| w as f32).collect();
+    Ok(Tensor::from_slice(&w).to_device(device))
+}
+
+/// The device named `cpu`, `cuda` (the first GPU), `cuda:N` or `auto` (a GPU if there is one).
+///
+/// # Errors
+/// [`Error::Input`] for an unknown name or a GPU that libtorch does not see.
+pub(super) fn device(name: &str) -> Result<Device> {
+    let gpus = tch::Cuda::device_count();
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => return Ok(Device::cuda_if_available()),
+        "cuda" => 0,
+        other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(|| {
+            Error::input(format!("device `{other}`: expected cpu, cuda, cuda:N or auto"))
+        })?,
+    };
+    if (index as i64) < gpus {
+        return Ok(Device::Cuda(index));
+    }
+    Err(Error::input(format!(
+        "device `{name}`: libtorch sees {gpus} GPUs; use --device cpu, or a libtorch built for CUDA"
+    )))
+}
+
+impl Contrast {
+    fn new(
+        spec: &ContrastSpec,
+        model: &Model,
+        counts: &ClassCounts,
+        streams: &Streams,
+    ) -> Result<Self> {
+        let (device, classes, dim) = (model.device(), counts.classes(), spec.projection_dim);
+        let queue = spec.queue.map(|queue| match queue {
+            QueueSpec::ClassBalanced { per_class, init } => Queue::ClassBalanced(
+                ClassBalancedQueue::new(classes, per_class, dim, init, streams, device),
+            ),
+            QueueSpec::Fifo { len, init } => {
+                Queue::Fifo(FifoQueue::new(len, dim, init, streams, device))
+            }
+        });
+        let weights = spec.class_balanced_beta.map(|b| class_weights(b, counts, device));
+        let key_model = match spec.kind {
+            ContrastKind::Momentum { momentum } => Some((model.duplicate(), momentum)),
+            ContrastKind::Supervised => None,
+        };
+        Ok(Self { spec: spec.clone(), weights: weights.transpose()?, queue, key_model })
+    }
+
+    /// Momentum keys of all rows, no gradient; the key network first follows the encoder.
+    fn momentum_keys(&mut self, model: &Model, images: &Tensor) -> TorchResult<Option<Tensor>> {
+        let Some((keys, m)) = &mut self.key_model else { return Ok(None) };
+        let _guard = tch::no_grad_guard();
+        let mut flat = keys.store().flat().shallow_clone();
+        let _ = flat.f_lerp_(&model.store().flat().detach(), 1.0 - *m)?;
+        match keys.forward(images, true)?.projections {
+            Some(raw) => normalise(&raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn pairs(&self, z: &Tensor, labels: &Tensor, keys: Option<&Tensor>) -> TorchResult<Pairs> {
+        let mining = self.spec.mining;
+        match (&self.queue, keys) {
+            (Some(Queue::Fifo(queue)), Some(keys)) => Pairs::momentum(z, keys, queue),
+            (Some(Queue::Fifo(queue)), None) => {
+                Pairs::in_batch(z, labels)?.with(Pairs::fifo(z, labels, queue, mining)?)
+            }
+            (Some(Queue::ClassBalanced(queue)), _) => {
+                Pairs::in_batch(z, labels)?.with(Pairs::class_balanced(z, labels, queue, mining)?)
+            }
+            (None, _) => Pairs::in_batch(z, labels),
+        }
+    }
+}
+
+impl Trainer {
+    /// A fresh trainer. Initial weights and keys come from the streams `init` and `queue` of `seed`,
+    /// so they are the same on every device; `device` is "cpu", "cuda", "cuda:N" or "auto".
+    ///
+    /// # Errors
+    /// [`Error::Input`] for settings that do not fit each other, the classes or the machine.
+    pub fn new(spec: &TrainerSpec, counts: &ClassCounts, seed: u64, device: &str) -> Result<Self> {
+        spec.encoder.check()?;
+        spec.method.check(counts.classes())?;
+        let device = self::device(device)?;
+        let streams = Streams::new(seed);
+        let model = Model::new(
+            &ModelSpec {
+                encoder: &spec.encoder,
+                classes: counts.classes(),
+                projection_dim: spec.method.contrast.as_ref().map(|c| c.projection_dim),
+                precision: spec.precision,
+                channels_last: spec.channels_last,
+            },
+            &streams,
+            device,
+        );
+        let contrast = spec.method.contrast.as_ref();
+        let contrast = contrast.map(|c| Contrast::new(c, &model, counts, &streams)).transpose()?;
+        let log_prior = match spec.method.classification {
+            Classification::BalancedSoftmax => Some(log_prior(counts, device)),
+            Classification::CrossEntropy => None,
+        };
+        Ok(Self {
+            sgd: Sgd::new(model.store()),
+            mixup: spec.method.mixup_alpha.map(|alpha| Mixup::new(alpha, streams)).transpose()?,
+            spec: spec.clone(),
+            classes: counts.classes(),
+            model,
+            log_prior,
+            contrast,
+            steps: 0,
+        })
+    }
+
+    /// The settings it was made with.
+    pub fn spec(&self) -> &TrainerSpec {
+        &self.spec
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Trainable values of the network.
+    pub fn parameters(&self) -> usize {
+        self.model.store().layout().parameters() as usize
+    }
+
+    /// "cpu" or "cuda:N".
+    pub fn device_name(&self) -> String {
+        match self.model.device() {
+            Device::Cuda(n) => format!("cuda:{n}"),
+            _ => "cpu".into(),
+        }
+    }
+
+    /// One step of SGD at rate `lr`. With two views the images are [2B, C, H, W], view 1 of all
+    /// samples first, and `labels` holds the B labels; with one view they are [B, C, H, W].
+    ///
+    /// The host reads the device once: the three losses and the gradient norm.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if images and labels do not fit; [`Error::Run`] if libtorch fails
+    /// (out of memory).
+    pub fn step(&mut self, images: Images<'_>, labels: &[i64], lr: f64) -> Result<StepOutcome> {
+        let (images, labels) = self.batch(images, labels)?;
+        let losses = self.losses(&images, &labels)?;
+        let flat = self.model.store().flat();
+        let grad = Tensor::f_run_backward(&[&losses.total], &[flat], false, false)?.swap_remove(0);
+        let con = losses.con.unwrap_or_else(|| losses.cls.zeros_like());
+        let read = Tensor::f_stack(&[losses.cls, con, losses.total, grad.f_norm()?], 0)?;
+        let read: Vec<f64> = Vec::try_from(read.detach().f_to_kind(Kind::Double)?)?;
+        let [loss_cls, loss_con, loss, grad_norm] = read[..] else {
+            return Err(Error::run("a step did not return its four numbers"));
+        };
+        let applied = loss.is_finite() && grad_norm.is_finite();
+        if applied {
+            self.sgd.step(self.model.store(), &grad, lr, self.spec.sgd)?;
+            if let (Some((keys, labels)), Some(contrast)) = (&losses.new_keys, &mut self.contrast) {
+                match &mut contrast.queue {
+                    Some(Queue::ClassBalanced(queue)) => queue.write(keys, labels)?,
+                    Some(Queue::Fifo(queue)) => queue.write(keys, labels)?,
+                    None => {}
+                }
+            }
+            self.steps += 1;
+        }
+        Ok(StepOutcome { loss_cls, loss_con, loss, grad_norm, applied })
+    }
+
+    fn batch(&self, images: Images<'_>, labels: &[i64]) -> Result<(Tensor, Tensor)> {
+        let views = self.spec.method.views();
+        let [rows, channels, ..] = images.shape;
+        if labels.is_empty() || rows != views * labels.len() {
+            return Err(Error::input(format!(
+                "batch: {rows} image rows for {} labels; the method needs {views} per label",
+                labels.len()
+            )));
+        }
+        if rows < 2 {
+            return Err(Error::input("batch: batch norm needs at least 2 rows; enlarge the batch"));
+        }
+        if channels != self.spec.encoder.in_channels {
+            return Err(Error::input(format!(
+                "batch: {channels} image channels; encoder.in_channels is {}",
+                self.spec.encoder.in_channels
+            )));
+        }
+        if let Some(bad) = labels.iter().find(|&&y| y < 0 || y as usize >= self.classes) {
+            return Err(Error::input(format!("batch: label {bad} is outside 0..{}", self.classes)));
+        }
+        let device = self.model.device();
+        Ok((images.to_torch(device)?, Tensor::from_slice(labels).f_to_device(device)?))
+    }
+
+    fn losses(&mut self, images: &Tensor, labels: &Tensor) -> Result<Losses> {
+        if let Some(mixup) = &self.mixup {
+            let mixed = mixup.mix(self.steps, images, labels)?;
+            let logits = self.model.forward(&mixed.images, true)?.logits;
+            let cls = mixed.loss(&logits, self.log_prior.as_ref())?;
+            return Ok(Losses { total: cls.shallow_clone(), cls, con: None, new_keys: None });
+        }
+        let keys = match &mut self.contrast {
+            Some(contrast) => contrast.momentum_keys(&self.model, images)?,
+            None => None,
+        };
+        let b = labels.size()[0];
+        let Output { logits, projections, .. } = self.model.forward(images, true)?;
+        let prior = self.log_prior.as_ref();
+        let cls = if self.spec.method.siamese {
+            loss::classification(&logits, &Tensor::f_cat(&[labels, labels], 0)?, prior)?
+        } else {
+            loss::classification(&logits.f_narrow(0, 0, b)?, labels, prior)?
+        };
+        let (Some(contrast), Some(raw)) = (&self.contrast, projections) else {
+            return Ok(Losses { total: cls.shallow_clone(), cls, con: None, new_keys: None });
+        };
+        let z = normalise(&raw)?;
+        let both = Tensor::f_cat(&[labels, labels], 0)?;
+        let per_anchor =
+            contrast.pairs(&z, &both, keys.as_ref())?.supcon(contrast.spec.temperature)?;
+        let con = loss::weighted_mean(&per_anchor, &both, contrast.weights.as_ref())?;
+        let total = cls.f_add(&con.f_mul_scalar(contrast.spec.con_weight)?)?;
+        let new_keys = keys.unwrap_or(z).detach().f_narrow(0, 0, b)?;
+        Ok(Losses {
+            cls,
+            con: Some(con),
+            total,
+            new_keys: Some((new_keys, labels.shallow_clone())),
+        })
+    }
+
+    /// Logits [N, C] in evaluation mode: running statistics, no prior.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
+        let images = images.to_torch(self.model.device())?;
+        let output = tch::no_grad(|| self.model.forward(&images, false))?;
+        rows(&output.logits)
+    }
+
+    /// Features f [N, F] and, where the method has a head, unit projections z [N, D], in evaluation mode.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn features(&mut self, images: Images<'_>) -> Result<(Array2<f32>, Option<Array2<f32>>)> {
+        let images = images.to_torch(self.model.device())?;
+        let output = tch::no_grad(|| self.model.forward(&images, false))?;
+        let z = output.projections.map(|raw| rows(&normalise(&raw)?)).transpose()?;
+        Ok((rows(&output.features)?, z))
+    }
+
+    /// Everything a step changes, by name: the network under PyTorch's names, `optimizer.*`, the
+    /// queue, the key network and the step count. [`load_state`](Self::load_state) then continues bit
+    /// for bit.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if libtorch fails.
+    pub fn state(&self) -> Result<HostTensors> {
+        let mut state = self.model_state()?;
+        self.sgd.export(self.model.store(), &mut state)?;
+        if let Some(contrast) = &self.contrast {
+            match &contrast.queue {
+                Some(Queue::ClassBalanced(queue)) => queue.export(&mut state),
+                Some(Queue::Fifo(queue)) => queue.export(&mut state),
+                None => {}
+            }
+            if let Some((keys, _)) = &contrast.key_model {
+                keys.export("momentum.", &mut state)?;
+            }
+        }
+        let steps = HostTensor { shape: vec![], data: HostData::I64(vec![self.steps as i64]) };
+        state.insert("trainer.steps".into(), steps);
+        Ok(state)
+    }
+
+    /// The network alone, under PyTorch's names.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if libtorch fails.
+    pub fn model_state(&self) -> Result<HostTensors> {
+        let mut state = HostTensors::new();
+        self.model.export("", &mut state)?;
+        Ok(state)
+    }
+
+    /// Takes over a state that [`state`](Self::state) gave, whole.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming a missing entry or one of another shape.
+    pub fn load_state(&mut self, state: &HostTensors) -> Result<()> {
+        self.load_model(state)?;
+        self.sgd.import(self.model.store(), state)?;
+        if let Some(Contrast { key_model: Some((keys, _)), .. }) = &mut self.contrast {
+            keys.import("momentum.", state)?;
+        }
+        let steps = state.get("trainer.steps").and_then(|t| t.as_i64()?.first().copied());
+        self.steps = steps.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
+            Error::input(
+                "state: `trainer.steps` is missing; this file is a network, not a checkpoint",
+            )
+        })?;
+        self.load_queue(state)
+    }
+
+    /// Takes over the network alone; the optimiser, the queue and the step count stay. The key
+    /// network of MoCo becomes a copy of it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming a missing entry or one of another shape.
+    pub fn load_model(&mut self, state: &HostTensors) -> Result<()> {
+        self.model.import("", state)?;
+        if let Some(Contrast { key_model: Some((keys, _)), .. }) = &mut self.contrast {
+            keys.import("", state)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the queue alone (`queue_list`, `queue_ptr` as the reference names them, or `fifo.*`).
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming a missing entry or one of another shape.
+    pub fn load_queue(&mut self, state: &HostTensors) -> Result<()> {
+        match self.contrast.as_mut().and_then(|c| c.queue.as_mut()) {
+            Some(Queue::ClassBalanced(queue)) => queue.import(state),
+            Some(Queue::Fifo(queue)) => queue.import(state),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A float tensor [N, K] as an array.
+pub(super) fn rows(tensor: &Tensor) -> Result<Array2<f32>> {
+    let size = tensor.size();
+    let host = tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let values: Vec<f32> = Vec::try_from(host.f_reshape([-1])?)?;
+    Array2::from_shape_vec((size[0] as usize, size[1] as usize), values)
+        .map_err(|e| Error::run(format!("tensor of size {size:?} is not a matrix: {e}")))
+}
+
+/// Optimiser settings used by the trainer.
+impl SgdSpec {
+    /// # Errors
+    /// [`Error::Input`] unless 0 <= momentum < 1 and the weight decay is not negative.
+    pub fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.momentum) && self.weight_decay >= 0.0 {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "sgd: momentum {} and weight_decay {}; expected 0 <= momentum < 1 and weight_decay >= 0",
+            self.momentum, self.weight_decay
+        )))
+    }
+}
