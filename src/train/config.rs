@@ -3,132 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::{
+    methods::{Method, MethodParams, Modules},
+    network::{Arch, EncoderSpec},
+};
 use crate::{Error, Result};
-
-/// Network that turns images into features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Arch {
-    /// CIFAR network, 3 blocks per stage, option-A shortcuts (METHOD section 5).
-    #[serde(rename = "resnet20")]
-    ResNet20,
-    /// 5 blocks per stage.
-    #[serde(rename = "resnet32")]
-    ResNet32,
-    /// 7 blocks per stage.
-    #[serde(rename = "resnet44")]
-    ResNet44,
-    /// 9 blocks per stage.
-    #[serde(rename = "resnet56")]
-    ResNet56,
-    /// 18 blocks per stage.
-    #[serde(rename = "resnet110")]
-    ResNet110,
-    /// ImageNet bottleneck network, stride on the 3x3 ("v1.5").
-    #[serde(rename = "resnet50")]
-    ResNet50,
-    /// The same with 32 groups of 4 channels.
-    #[serde(rename = "resnext50_32x4d")]
-    ResNeXt50,
-}
-
-impl Arch {
-    /// All networks.
-    pub const ALL: [Self; 7] = [
-        Self::ResNet20,
-        Self::ResNet32,
-        Self::ResNet44,
-        Self::ResNet56,
-        Self::ResNet110,
-        Self::ResNet50,
-        Self::ResNeXt50,
-    ];
-
-    /// The name recipes and reference files use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ResNet20 => "resnet20",
-            Self::ResNet32 => "resnet32",
-            Self::ResNet44 => "resnet44",
-            Self::ResNet56 => "resnet56",
-            Self::ResNet110 => "resnet110",
-            Self::ResNet50 => "resnet50",
-            Self::ResNeXt50 => "resnext50_32x4d",
-        }
-    }
-
-    /// The network called `name`.
-    ///
-    /// # Errors
-    /// [`Error::Input`] listing the known names.
-    pub fn parse(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|a| a.name() == name).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|a| a.name()).collect();
-            Error::input(format!("network `{name}` is not known; expected {}", known.join(", ")))
-        })
-    }
-
-    /// Basic blocks per stage of a CIFAR network, `None` for the ImageNet ones.
-    pub fn cifar_blocks(self) -> Option<usize> {
-        match self {
-            Self::ResNet20 => Some(3),
-            Self::ResNet32 => Some(5),
-            Self::ResNet44 => Some(7),
-            Self::ResNet56 => Some(9),
-            Self::ResNet110 => Some(18),
-            Self::ResNet50 | Self::ResNeXt50 => None,
-        }
-    }
-}
-
-/// The encoder: network, input channels and width.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EncoderSpec {
-    /// Network.
-    pub arch: Arch,
-    /// 1 (grey) or 3 (RGB).
-    pub in_channels: usize,
-    /// Channels of the first stage of a CIFAR network: 16 as published; a multiple of 4. Features
-    /// are 4 times as many. Must be absent for ImageNet networks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub width: Option<usize>,
-}
-
-impl EncoderSpec {
-    /// The published width.
-    pub fn new(arch: Arch, in_channels: usize) -> Self {
-        Self { arch, in_channels, width: None }
-    }
-
-    /// Width of the features f: 64 for the CIFAR networks as published, 2048 for ImageNet ones.
-    pub fn feature_dim(&self) -> usize {
-        match self.arch.cifar_blocks() {
-            Some(_) => 4 * self.width.unwrap_or(16),
-            None => 2048,
-        }
-    }
-
-    /// # Errors
-    /// [`Error::Input`] naming the field that cannot be used.
-    pub fn check(&self) -> Result<()> {
-        if ![1, 3].contains(&self.in_channels) {
-            return Err(Error::input(format!(
-                "encoder.in_channels = {}: expected 1 (grey) or 3 (RGB)",
-                self.in_channels
-            )));
-        }
-        match (self.width, self.arch.cifar_blocks()) {
-            (Some(_), None) => Err(Error::input(format!(
-                "encoder.width: {} has one width only; remove the field",
-                self.arch.name()
-            ))),
-            (Some(w), Some(_)) if w == 0 || w % 4 != 0 => {
-                Err(Error::input(format!("encoder.width = {w}: expected a positive multiple of 4")))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// How unfilled slots of a queue are treated at the start of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -350,170 +229,6 @@ impl ContrastSpec {
     }
 }
 
-/// ResCom's four modules, each of which can be switched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Modules {
-    /// Siamese Balanced Softmax: off, view 1 alone is classified.
-    pub siamese: bool,
-    /// Class-balanced queue: off, a FIFO queue with as many keys in all.
-    pub class_balanced_queue: bool,
-    /// Hard pair mining: off, all queue keys are used.
-    pub mining: bool,
-    /// Effective-number weights of the anchors: off, every anchor weighs 1.
-    pub class_balanced_loss: bool,
-}
-
-impl Modules {
-    /// All four on: ResCom as published.
-    pub const ALL: Self =
-        Self { siamese: true, class_balanced_queue: true, mining: true, class_balanced_loss: true };
-
-    /// The 16 combinations, all on first.
-    pub fn combinations() -> impl Iterator<Item = Self> {
-        (0..16u8).map(|off| Self {
-            siamese: off & 1 == 0,
-            class_balanced_queue: off & 2 == 0,
-            mining: off & 4 == 0,
-            class_balanced_loss: off & 8 == 0,
-        })
-    }
-}
-
-/// Methods by the name a recipe gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Method {
-    /// Cross-entropy, one view.
-    #[serde(rename = "ce")]
-    CrossEntropy,
-    /// Balanced Softmax, one view.
-    #[serde(rename = "balanced-softmax")]
-    BalancedSoftmax,
-    /// SupCon on both views of the batch + Balanced Softmax on view 1.
-    #[serde(rename = "supcon+bs")]
-    SupConBs,
-    /// MoCo (momentum encoder, FIFO queue) + Balanced Softmax on view 1.
-    #[serde(rename = "moco+bs")]
-    MocoBs,
-    /// ResCom, or an ablation of it.
-    #[serde(rename = "rescom")]
-    ResCom,
-    /// MiSLAS stage 1: mixup on cross-entropy.
-    #[serde(rename = "mislas")]
-    Mislas,
-}
-
-/// Constants from which [`Method::spec`] takes what its method needs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MethodParams {
-    /// lambda.
-    pub con_weight: f64,
-    /// T.
-    pub temperature: f64,
-    /// D.
-    pub projection_dim: usize,
-    /// b of the effective-number weights.
-    pub effective_number_beta: f64,
-    /// Q, keys per class.
-    pub queue_per_class: usize,
-    /// Treatment of unfilled slots.
-    #[serde(default)]
-    pub queue_init: QueueInit,
-    /// Q_p.
-    pub num_pos: usize,
-    /// Q_n.
-    pub num_neg: usize,
-    /// Momentum of MoCo's key encoder.
-    pub moco_momentum: f64,
-    /// Keys in MoCo's queue.
-    pub moco_queue: usize,
-    /// alpha of mixup.
-    pub mixup_alpha: f64,
-}
-
-impl Method {
-    /// All methods.
-    pub const ALL: [Self; 6] = [
-        Self::CrossEntropy,
-        Self::BalancedSoftmax,
-        Self::SupConBs,
-        Self::MocoBs,
-        Self::ResCom,
-        Self::Mislas,
-    ];
-
-    /// The name recipes use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CrossEntropy => "ce",
-            Self::BalancedSoftmax => "balanced-softmax",
-            Self::SupConBs => "supcon+bs",
-            Self::MocoBs => "moco+bs",
-            Self::ResCom => "rescom",
-            Self::Mislas => "mislas",
-        }
-    }
-
-    /// What the method computes in a step. `modules` matters to `rescom` alone.
-    pub fn spec(self, params: &MethodParams, modules: Modules, classes: usize) -> MethodSpec {
-        use Classification::{BalancedSoftmax, CrossEntropy};
-        let plain = |classification| MethodSpec {
-            classification,
-            siamese: false,
-            mixup_alpha: None,
-            contrast: None,
-        };
-        let contrast = ContrastSpec {
-            con_weight: params.con_weight,
-            temperature: params.temperature,
-            projection_dim: params.projection_dim,
-            class_balanced_beta: None,
-            queue: None,
-            mining: None,
-            kind: ContrastKind::Supervised,
-        };
-        let init = params.queue_init;
-        match self {
-            Self::CrossEntropy => plain(CrossEntropy),
-            Self::BalancedSoftmax => plain(BalancedSoftmax),
-            Self::Mislas => {
-                MethodSpec { mixup_alpha: Some(params.mixup_alpha), ..plain(CrossEntropy) }
-            }
-            Self::SupConBs => MethodSpec { contrast: Some(contrast), ..plain(BalancedSoftmax) },
-            Self::MocoBs => MethodSpec {
-                contrast: Some(ContrastSpec {
-                    queue: Some(QueueSpec::Fifo { len: params.moco_queue, init }),
-                    kind: ContrastKind::Momentum { momentum: params.moco_momentum },
-                    ..contrast
-                }),
-                ..plain(BalancedSoftmax)
-            },
-            Self::ResCom => {
-                let per_class = params.queue_per_class;
-                let queue = if modules.class_balanced_queue {
-                    QueueSpec::ClassBalanced { per_class, init }
-                } else {
-                    QueueSpec::Fifo { len: per_class * classes, init }
-                };
-                let mining = HardPairMiner { num_pos: params.num_pos, num_neg: params.num_neg };
-                MethodSpec {
-                    siamese: modules.siamese,
-                    contrast: Some(ContrastSpec {
-                        queue: Some(queue),
-                        mining: modules.mining.then_some(mining),
-                        class_balanced_beta: modules
-                            .class_balanced_loss
-                            .then_some(params.effective_number_beta),
-                        ..contrast
-                    }),
-                    ..plain(BalancedSoftmax)
-                }
-            }
-        }
-    }
-}
-
 /// SGD as PyTorch's: g' = g + wd w; v = m v + g'; w = w - lr v, on every parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -558,4 +273,18 @@ pub struct TrainerSpec {
     /// Activations and convolution weights with the channels innermost.
     #[serde(default)]
     pub channels_last: bool,
+}
+
+impl SgdSpec {
+    /// # Errors
+    /// [`Error::Input`] unless 0 <= momentum < 1 and the weight decay is not negative.
+    pub fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.momentum) && self.weight_decay >= 0.0 {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "sgd: momentum {} and weight_decay {}; expected 0 <= momentum < 1 and weight_decay >= 0",
+            self.momentum, self.weight_decay
+        )))
+    }
 }

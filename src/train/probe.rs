@@ -5,11 +5,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     config::{Classification, MethodSpec, QueueInit, QueueSpec},
+    contrastive,
     host::{HostData, HostTensor, HostTensors},
     loss::{self, Pairs},
     model::normalise,
     queue::ClassBalancedQueue,
-    trainer,
 };
 use crate::{Error, Result, longtail::ClassCounts};
 
@@ -65,8 +65,9 @@ pub fn joint_loss(
         queue = Some(keys);
     }
     let weights = contrast.class_balanced_beta;
-    let weights = weights.map(|b| trainer::class_weights(b, counts, Device::Cpu)).transpose()?;
-    let prior = trainer::log_prior(counts, Device::Cpu);
+    let weights =
+        weights.map(|b| contrastive::class_weights(b, counts, Device::Cpu)).transpose()?;
+    let prior = contrastive::log_prior(counts, Device::Cpu);
     let prior = (spec.classification == Classification::BalancedSoftmax).then_some(&prior);
     let classified = if spec.siamese { rows } else { rows / 2 };
     let cls = loss::classification(

@@ -4,44 +4,16 @@ use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    config::{Classification, ContrastKind, ContrastSpec, QueueSpec, SgdSpec, TrainerSpec},
+    border::{self, Images, rows},
+    config::{Classification, TrainerSpec},
+    contrastive::{self, Contrast},
     host::{HostData, HostTensor, HostTensors},
-    loss::{self, Pairs},
+    loss,
     mixup::Mixup,
     model::{Model, ModelSpec, Output, normalise},
-    queue::{ClassBalancedQueue, FifoQueue},
     sgd::Sgd,
-    store::TorchResult,
 };
-use crate::{
-    Error, Result,
-    longtail::{ClassCounts, EffectiveNumber},
-    rng::Streams,
-};
-
-/// Normalised images in NCHW order, float32, as the loader lays them out.
-#[derive(Debug, Clone, Copy)]
-pub struct Images<'a> {
-    /// rows * channels * height * width values.
-    pub values: &'a [f32],
-    /// [rows, channels, height, width].
-    pub shape: [usize; 4],
-}
-
-impl Images<'_> {
-    pub(super) fn to_torch(self, device: Device) -> Result<Tensor> {
-        let expected: usize = self.shape.iter().product();
-        if self.values.len() != expected {
-            return Err(Error::input(format!(
-                "images: {} values for shape {:?}, which needs {expected}",
-                self.values.len(),
-                self.shape
-            )));
-        }
-        let shape = self.shape.map(|n| n as i64);
-        Ok(Tensor::from_slice(self.values).reshape(shape).f_to_device(device)?)
-    }
-}
+use crate::{Error, Result, longtail::ClassCounts, rng::Streams};
 
 /// What one step computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,21 +30,6 @@ pub struct StepOutcome {
     /// False when loss or gradient is not finite: parameters, momentum and queue are then as before
     /// the step (batch-norm statistics have seen the batch).
     pub applied: bool,
-}
-
-#[derive(Debug)]
-enum Queue {
-    ClassBalanced(ClassBalancedQueue),
-    Fifo(FifoQueue),
-}
-
-#[derive(Debug)]
-struct Contrast {
-    spec: ContrastSpec,
-    weights: Option<Tensor>,
-    queue: Option<Queue>,
-    /// MoCo's key network and its momentum.
-    key_model: Option<(Model, f64)>,
 }
 
 /// Network, optimiser and queue: everything that a step changes.
@@ -96,91 +53,6 @@ struct Losses {
     new_keys: Option<(Tensor, Tensor)>,
 }
 
-/// ln(p_c + 1e-9) in float32 arithmetic, as the reference computes it.
-pub(super) fn log_prior(counts: &ClassCounts, device: Device) -> Tensor {
-    let prior: Vec<f32> = counts.prior().as_slice().iter().map(|&p| p as f32).collect();
-    (Tensor::from_slice(&prior) + 1e-9).log().to_device(device)
-}
-
-pub(super) fn class_weights(beta: f64, counts: &ClassCounts, device: Device) -> Result<Tensor> {
-    let w: Vec<f32> =
-        EffectiveNumber::new(beta)?.weights(counts).iter().map(|&w| w as f32).collect();
-    Ok(Tensor::from_slice(&w).to_device(device))
-}
-
-/// The device named `cpu`, `cuda` (the first GPU), `cuda:N` or `auto` (a GPU if there is one).
-///
-/// # Errors
-/// [`Error::Input`] for an unknown name or a GPU that libtorch does not see.
-pub(super) fn device(name: &str) -> Result<Device> {
-    let gpus = tch::Cuda::device_count();
-    let index = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => return Ok(Device::cuda_if_available()),
-        "cuda" => 0,
-        other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(|| {
-            Error::input(format!("device `{other}`: expected cpu, cuda, cuda:N or auto"))
-        })?,
-    };
-    if (index as i64) < gpus {
-        return Ok(Device::Cuda(index));
-    }
-    Err(Error::input(format!(
-        "device `{name}`: libtorch sees {gpus} GPUs; use --device cpu, or a libtorch built for CUDA"
-    )))
-}
-
-impl Contrast {
-    fn new(
-        spec: &ContrastSpec,
-        model: &Model,
-        counts: &ClassCounts,
-        streams: &Streams,
-    ) -> Result<Self> {
-        let (device, classes, dim) = (model.device(), counts.classes(), spec.projection_dim);
-        let queue = spec.queue.map(|queue| match queue {
-            QueueSpec::ClassBalanced { per_class, init } => Queue::ClassBalanced(
-                ClassBalancedQueue::new(classes, per_class, dim, init, streams, device),
-            ),
-            QueueSpec::Fifo { len, init } => {
-                Queue::Fifo(FifoQueue::new(len, dim, init, streams, device))
-            }
-        });
-        let weights = spec.class_balanced_beta.map(|b| class_weights(b, counts, device));
-        let key_model = match spec.kind {
-            ContrastKind::Momentum { momentum } => Some((model.duplicate(), momentum)),
-            ContrastKind::Supervised => None,
-        };
-        Ok(Self { spec: spec.clone(), weights: weights.transpose()?, queue, key_model })
-    }
-
-    /// Momentum keys of all rows, no gradient; the key network first follows the encoder.
-    fn momentum_keys(&mut self, model: &Model, images: &Tensor) -> TorchResult<Option<Tensor>> {
-        let Some((keys, m)) = &mut self.key_model else { return Ok(None) };
-        let _guard = tch::no_grad_guard();
-        let mut flat = keys.store().flat().shallow_clone();
-        let _ = flat.f_lerp_(&model.store().flat().detach(), 1.0 - *m)?;
-        match keys.forward(images, true)?.projections {
-            Some(raw) => normalise(&raw).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn pairs(&self, z: &Tensor, labels: &Tensor, keys: Option<&Tensor>) -> TorchResult<Pairs> {
-        let mining = self.spec.mining;
-        match (&self.queue, keys) {
-            (Some(Queue::Fifo(queue)), Some(keys)) => Pairs::momentum(z, keys, queue),
-            (Some(Queue::Fifo(queue)), None) => {
-                Pairs::in_batch(z, labels)?.with(Pairs::fifo(z, labels, queue, mining)?)
-            }
-            (Some(Queue::ClassBalanced(queue)), _) => {
-                Pairs::in_batch(z, labels)?.with(Pairs::class_balanced(z, labels, queue, mining)?)
-            }
-            (None, _) => Pairs::in_batch(z, labels),
-        }
-    }
-}
-
 impl Trainer {
     /// A fresh trainer. Initial weights and keys come from the streams `init` and `queue` of `seed`,
     /// so they are the same on every device; `device` is "cpu", "cuda", "cuda:N" or "auto".
@@ -190,7 +62,8 @@ impl Trainer {
     pub fn new(spec: &TrainerSpec, counts: &ClassCounts, seed: u64, device: &str) -> Result<Self> {
         spec.encoder.check()?;
         spec.method.check(counts.classes())?;
-        let device = self::device(device)?;
+        spec.sgd.check()?;
+        let device = border::device(device)?;
         let streams = Streams::new(seed);
         let model = Model::new(
             &ModelSpec {
@@ -206,7 +79,7 @@ impl Trainer {
         let contrast = spec.method.contrast.as_ref();
         let contrast = contrast.map(|c| Contrast::new(c, &model, counts, &streams)).transpose()?;
         let log_prior = match spec.method.classification {
-            Classification::BalancedSoftmax => Some(log_prior(counts, device)),
+            Classification::BalancedSoftmax => Some(contrastive::log_prior(counts, device)),
             Classification::CrossEntropy => None,
         };
         Ok(Self {
@@ -267,11 +140,7 @@ impl Trainer {
         if applied {
             self.sgd.step(self.model.store(), &grad, lr, self.spec.sgd)?;
             if let (Some((keys, labels)), Some(contrast)) = (&losses.new_keys, &mut self.contrast) {
-                match &mut contrast.queue {
-                    Some(Queue::ClassBalanced(queue)) => queue.write(keys, labels)?,
-                    Some(Queue::Fifo(queue)) => queue.write(keys, labels)?,
-                    None => {}
-                }
+                contrast.write(keys, labels)?;
             }
             self.steps += 1;
         }
@@ -327,10 +196,8 @@ impl Trainer {
         };
         let z = normalise(&raw)?;
         let both = Tensor::f_cat(&[labels, labels], 0)?;
-        let per_anchor =
-            contrast.pairs(&z, &both, keys.as_ref())?.supcon(contrast.spec.temperature)?;
-        let con = loss::weighted_mean(&per_anchor, &both, contrast.weights.as_ref())?;
-        let total = cls.f_add(&con.f_mul_scalar(contrast.spec.con_weight)?)?;
+        let con = contrast.loss(&z, &both, keys.as_ref())?;
+        let total = cls.f_add(&con.f_mul_scalar(contrast.con_weight())?)?;
         let new_keys = keys.unwrap_or(z).detach().f_narrow(0, 0, b)?;
         Ok(Losses {
             cls,
@@ -371,14 +238,7 @@ impl Trainer {
         let mut state = self.model_state()?;
         self.sgd.export(self.model.store(), &mut state)?;
         if let Some(contrast) = &self.contrast {
-            match &contrast.queue {
-                Some(Queue::ClassBalanced(queue)) => queue.export(&mut state),
-                Some(Queue::Fifo(queue)) => queue.export(&mut state),
-                None => {}
-            }
-            if let Some((keys, _)) = &contrast.key_model {
-                keys.export("momentum.", &mut state)?;
-            }
+            contrast.export(&mut state)?;
         }
         let steps = HostTensor { shape: vec![], data: HostData::I64(vec![self.steps as i64]) };
         state.insert("trainer.steps".into(), steps);
@@ -402,8 +262,8 @@ impl Trainer {
     pub fn load_state(&mut self, state: &HostTensors) -> Result<()> {
         self.load_model(state)?;
         self.sgd.import(self.model.store(), state)?;
-        if let Some(Contrast { key_model: Some((keys, _)), .. }) = &mut self.contrast {
-            keys.import("momentum.", state)?;
+        if let Some(contrast) = &mut self.contrast {
+            contrast.import_key_model("momentum.", state)?;
         }
         let steps = state.get("trainer.steps").and_then(|t| t.as_i64()?.first().copied());
         self.steps = steps.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
@@ -421,8 +281,8 @@ impl Trainer {
     /// [`Error::Input`] naming a missing entry or one of another shape.
     pub fn load_model(&mut self, state: &HostTensors) -> Result<()> {
         self.model.import("", state)?;
-        if let Some(Contrast { key_model: Some((keys, _)), .. }) = &mut self.contrast {
-            keys.import("", state)?;
+        if let Some(contrast) = &mut self.contrast {
+            contrast.import_key_model("", state)?;
         }
         Ok(())
     }
@@ -432,34 +292,6 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] naming a missing entry or one of another shape.
     pub fn load_queue(&mut self, state: &HostTensors) -> Result<()> {
-        match self.contrast.as_mut().and_then(|c| c.queue.as_mut()) {
-            Some(Queue::ClassBalanced(queue)) => queue.import(state),
-            Some(Queue::Fifo(queue)) => queue.import(state),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A float tensor [N, K] as an array.
-pub(super) fn rows(tensor: &Tensor) -> Result<Array2<f32>> {
-    let size = tensor.size();
-    let host = tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let values: Vec<f32> = Vec::try_from(host.f_reshape([-1])?)?;
-    Array2::from_shape_vec((size[0] as usize, size[1] as usize), values)
-        .map_err(|e| Error::run(format!("tensor of size {size:?} is not a matrix: {e}")))
-}
-
-/// Optimiser settings used by the trainer.
-impl SgdSpec {
-    /// # Errors
-    /// [`Error::Input`] unless 0 <= momentum < 1 and the weight decay is not negative.
-    pub fn check(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.momentum) && self.weight_decay >= 0.0 {
-            return Ok(());
-        }
-        Err(Error::input(format!(
-            "sgd: momentum {} and weight_decay {}; expected 0 <= momentum < 1 and weight_decay >= 0",
-            self.momentum, self.weight_decay
-        )))
+        self.contrast.as_mut().map_or(Ok(()), |c| c.import_queue(state))
     }
 }

@@ -7,7 +7,7 @@ use rescom::train::{
 use serde_json::Value;
 
 use crate::{
-    fixtures::{self, Deviations, number, size},
+    fixtures::{self, Deviations, number},
     losses,
 };
 

@@ -1,0 +1,153 @@
+//! The contrastive part of a step: which keys an anchor meets, who makes them, where they go.
+
+use tch::{Device, Tensor};
+
+use super::{
+    config::{ContrastKind, ContrastSpec, QueueSpec},
+    host::HostTensors,
+    loss::{self, Pairs},
+    model::{Model, normalise},
+    queue::{ClassBalancedQueue, FifoQueue},
+    store::TorchResult,
+};
+use crate::{
+    Result,
+    longtail::{ClassCounts, EffectiveNumber},
+    rng::Streams,
+};
+
+#[derive(Debug)]
+enum Queue {
+    ClassBalanced(ClassBalancedQueue),
+    Fifo(FifoQueue),
+}
+
+/// Keys, miner and weights of one method.
+#[derive(Debug)]
+pub(super) struct Contrast {
+    spec: ContrastSpec,
+    weights: Option<Tensor>,
+    queue: Option<Queue>,
+    /// MoCo's key network and its momentum.
+    key_model: Option<(Model, f64)>,
+}
+
+/// ln(p_c + 1e-9) in float32 arithmetic, as the reference computes it.
+pub(super) fn log_prior(counts: &ClassCounts, device: Device) -> Tensor {
+    let prior: Vec<f32> = counts.prior().as_slice().iter().map(|&p| p as f32).collect();
+    (Tensor::from_slice(&prior) + 1e-9).log().to_device(device)
+}
+
+pub(super) fn class_weights(beta: f64, counts: &ClassCounts, device: Device) -> Result<Tensor> {
+    let w: Vec<f32> =
+        EffectiveNumber::new(beta)?.weights(counts).iter().map(|&w| w as f32).collect();
+    Ok(Tensor::from_slice(&w).to_device(device))
+}
+
+impl Contrast {
+    pub(super) fn new(
+        spec: &ContrastSpec,
+        model: &Model,
+        counts: &ClassCounts,
+        streams: &Streams,
+    ) -> Result<Self> {
+        let (device, classes, dim) = (model.device(), counts.classes(), spec.projection_dim);
+        let queue = spec.queue.map(|queue| match queue {
+            QueueSpec::ClassBalanced { per_class, init } => Queue::ClassBalanced(
+                ClassBalancedQueue::new(classes, per_class, dim, init, streams, device),
+            ),
+            QueueSpec::Fifo { len, init } => {
+                Queue::Fifo(FifoQueue::new(len, dim, init, streams, device))
+            }
+        });
+        let weights = spec.class_balanced_beta.map(|b| class_weights(b, counts, device));
+        let key_model = match spec.kind {
+            ContrastKind::Momentum { momentum } => Some((model.duplicate(), momentum)),
+            ContrastKind::Supervised => None,
+        };
+        Ok(Self { spec: spec.clone(), weights: weights.transpose()?, queue, key_model })
+    }
+
+    /// Momentum keys of all rows, no gradient; the key network first follows the encoder.
+    pub(super) fn momentum_keys(
+        &mut self,
+        model: &Model,
+        images: &Tensor,
+    ) -> TorchResult<Option<Tensor>> {
+        let Some((keys, m)) = &mut self.key_model else { return Ok(None) };
+        let _guard = tch::no_grad_guard();
+        let mut flat = keys.store().flat().shallow_clone();
+        let _ = flat.f_lerp_(&model.store().flat().detach(), 1.0 - *m)?;
+        match keys.forward(images, true)?.projections {
+            Some(raw) => normalise(&raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn pairs(&self, z: &Tensor, labels: &Tensor, keys: Option<&Tensor>) -> TorchResult<Pairs> {
+        let mining = self.spec.mining;
+        match (&self.queue, keys) {
+            (Some(Queue::Fifo(queue)), Some(keys)) => Pairs::momentum(z, keys, queue),
+            (Some(Queue::Fifo(queue)), None) => {
+                Pairs::in_batch(z, labels)?.with(Pairs::fifo(z, labels, queue, mining)?)
+            }
+            (Some(Queue::ClassBalanced(queue)), _) => {
+                Pairs::in_batch(z, labels)?.with(Pairs::class_balanced(z, labels, queue, mining)?)
+            }
+            (None, _) => Pairs::in_batch(z, labels),
+        }
+    }
+
+    /// lambda.
+    pub(super) fn con_weight(&self) -> f64 {
+        self.spec.con_weight
+    }
+
+    /// L_con of unit rows `z` [2B, D] with `labels` [2B]; `keys`: those of the momentum network.
+    pub(super) fn loss(
+        &self,
+        z: &Tensor,
+        labels: &Tensor,
+        keys: Option<&Tensor>,
+    ) -> TorchResult<Tensor> {
+        let per_anchor = self.pairs(z, labels, keys)?.supcon(self.spec.temperature)?;
+        loss::weighted_mean(&per_anchor, labels, self.weights.as_ref())
+    }
+
+    /// Writes `keys` [B, D] into the queue, once those in it have been used.
+    pub(super) fn write(&mut self, keys: &Tensor, labels: &Tensor) -> TorchResult<()> {
+        match &mut self.queue {
+            Some(Queue::ClassBalanced(queue)) => queue.write(keys, labels),
+            Some(Queue::Fifo(queue)) => queue.write(keys, labels),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn export(&self, into: &mut HostTensors) -> Result<()> {
+        match &self.queue {
+            Some(Queue::ClassBalanced(queue)) => queue.export(into),
+            Some(Queue::Fifo(queue)) => queue.export(into),
+            None => {}
+        }
+        match &self.key_model {
+            Some((keys, _)) => keys.export("momentum.", into),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn import_queue(&mut self, from: &HostTensors) -> Result<()> {
+        match &mut self.queue {
+            Some(Queue::ClassBalanced(queue)) => queue.import(from),
+            Some(Queue::Fifo(queue)) => queue.import(from),
+            None => Ok(()),
+        }
+    }
+
+    /// MoCo's key network from the entries under `prefix`.
+    pub(super) fn import_key_model(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
+        match &mut self.key_model {
+            Some((keys, _)) => keys.import(prefix, from),
+            None => Ok(()),
+        }
+    }
+}
