@@ -3,11 +3,24 @@
 //! Invariant: no I/O, no ambient randomness: pixels and a generator in, pixels out. Images are rows of
 //! bytes, channels last, until the last moment.
 
+mod affine;
+pub mod auto;
+mod canvas;
+mod colour;
 pub mod geometry;
+mod large;
 mod normalize;
+mod operation;
 mod pipeline;
+mod point;
+pub mod rand_augment;
+pub mod resize;
 
+pub use affine::Resample;
+pub use canvas::Canvas;
+pub use large::{Jitter, LargeImages, ResizedCrop};
 pub use normalize::{Layout, Normalize};
+pub use operation::Operation;
 pub use pipeline::{Pipeline, Scratch, SmallImages};
 
 /// A borrowed image: height * width * channels bytes, channels last.

@@ -1,53 +1,74 @@
 use rand::RngExt as _;
 
-use super::{ImageRef, Layout, Normalize, geometry};
+use super::{Canvas, ImageRef, LargeImages, Layout, Normalize, auto, geometry, resize};
 use crate::rng::Rng;
 
 /// Augmentation of images that already have the network's size (CIFAR, Fashion-MNIST), drawn anew for
-/// every view: random crop of the padded image, flip, Cutout (METHOD section 6).
+/// every view: random crop of the padded image, flip, AutoAugment, Cutout (METHOD section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SmallImages {
     /// Zero pixels on each side before the random crop; 0: no crop.
     pub padding: usize,
     /// Mirror with probability one half.
     pub flip: bool,
+    /// AutoAugment's CIFAR-10 policy; grey images become three equal channels for it.
+    pub auto_augment: bool,
     /// Side of the Cutout square; 0: none.
     pub cutout: usize,
 }
 
 impl SmallImages {
+    /// The whole pipeline of METHOD section 6.
+    pub const CIFAR: Self = Self { padding: 4, flip: true, auto_augment: true, cutout: 16 };
+
     /// Crop with padding 4, flip, Cutout 16: grey images have no colour to augment.
-    pub const GREY: Self = Self { padding: 4, flip: true, cutout: 16 };
+    pub const GREY: Self = Self { auto_augment: false, ..Self::CIFAR };
 
     /// Crop and flip only, as in MiSLAS.
-    pub const LIGHT: Self = Self { padding: 4, flip: true, cutout: 0 };
+    pub const LIGHT: Self = Self { cutout: 0, ..Self::GREY };
 }
 
 /// What happens to an image between the data set and the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pipeline {
-    /// Only normalised: evaluation.
+    /// Only normalised: evaluation at the images' own size.
     Plain,
     /// See [`SmallImages`].
     Small(SmallImages),
+    /// See [`LargeImages`].
+    Large(LargeImages),
+    /// The shorter edge resized, then a centred square: evaluation of large images (256 and 224).
+    ResizeCentre {
+        /// New length of the shorter edge, at least `crop`.
+        edge: usize,
+        /// Side of the square.
+        crop: usize,
+    },
 }
 
 /// Buffers that one thread reuses from image to image.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    view: Vec<u8>,
+    canvas: Canvas,
+    grey: Vec<u8>,
 }
 
 impl Pipeline {
     /// Height, width and channels of what [`Pipeline::apply`] writes for an image of this size.
     pub fn output_shape(&self, input: (usize, usize, usize)) -> (usize, usize, usize) {
-        input
+        match *self {
+            Self::Plain => input,
+            Self::Small(small) => (input.0, input.1, if small.auto_augment { 3 } else { input.2 }),
+            Self::Large(large) => (large.size, large.size, 3),
+            Self::ResizeCentre { crop, .. } => (crop, crop, 3),
+        }
     }
 
     /// Makes one view: draws from `rng`, augments, normalises, writes to `out`.
     ///
     /// # Panics
-    /// If `out` has not the number of values that [`Pipeline::output_shape`] says.
+    /// If `out` has not the number of values that [`Pipeline::output_shape`] says, or the channels of
+    /// `normalize` are not those.
     pub fn apply(
         &self,
         image: ImageRef<'_>,
@@ -56,28 +77,69 @@ impl Pipeline {
         (normalize, layout): (&Normalize, Layout),
         out: &mut [f32],
     ) {
-        match self {
-            Self::Plain => normalize.write(image, layout, out),
-            Self::Small(small) => {
-                small.draw(image, rng, scratch);
-                normalize.write(ImageRef { pixels: &scratch.view, ..image }, layout, out);
+        normalize.write(self.view(image, rng, scratch), layout, out);
+    }
+
+    /// Makes one view in bytes, before normalisation.
+    pub fn view<'a>(
+        &self,
+        image: ImageRef<'a>,
+        rng: &mut Rng,
+        scratch: &'a mut Scratch,
+    ) -> ImageRef<'a> {
+        let Scratch { canvas, grey } = scratch;
+        match *self {
+            Self::Plain => return image,
+            Self::Small(small) if image.channels == 1 && !small.auto_augment => {
+                small.place(image, rng, grey);
+                small.cut(image, rng, grey);
+                return ImageRef { pixels: grey, ..image };
             }
+            Self::Small(small) => small.draw(image, rng, canvas, grey),
+            Self::Large(large) => large.draw(image, rng, canvas),
+            Self::ResizeCentre { edge, crop } => resize_centre(image, edge.max(crop), crop, canvas),
         }
+        canvas.image()
     }
 }
 
 impl SmallImages {
-    /// Leaves the augmented bytes in `scratch.view`. The order of the draws is part of the format: a
+    /// Leaves the augmented RGB bytes on the canvas. The order of the draws is part of the format: a
     /// seed must give the same views for ever.
-    fn draw(&self, image: ImageRef<'_>, rng: &mut Rng, scratch: &mut Scratch) {
+    fn draw(&self, image: ImageRef<'_>, rng: &mut Rng, canvas: &mut Canvas, grey: &mut Vec<u8>) {
+        (canvas.height, canvas.width) = (image.height, image.width);
+        if image.channels == 1 {
+            self.place(image, rng, grey);
+            canvas.load(ImageRef { pixels: grey, ..image });
+        } else {
+            self.place(image, rng, &mut canvas.pixels);
+        }
+        if self.auto_augment {
+            auto::apply(canvas, rng);
+        }
+        self.cut(ImageRef { channels: 3, ..image }, rng, &mut canvas.pixels);
+    }
+
+    fn place(&self, image: ImageRef<'_>, rng: &mut Rng, out: &mut Vec<u8>) {
         let top = rng.random_range(0..=2 * self.padding);
         let left = rng.random_range(0..=2 * self.padding);
         let flip = self.flip && rng.random_bool(0.5);
-        geometry::crop_padded(image, self.padding, (top, left), flip, &mut scratch.view);
+        geometry::crop_padded(image, self.padding, (top, left), flip, out);
+    }
+
+    fn cut(&self, image: ImageRef<'_>, rng: &mut Rng, pixels: &mut [u8]) {
         if self.cutout > 0 {
             let centre = (rng.random_range(0..image.height), rng.random_range(0..image.width));
             let shape = (image.height, image.width, image.channels);
-            geometry::cutout(&mut scratch.view, shape, centre, self.cutout);
+            geometry::cutout(pixels, shape, centre, self.cutout);
         }
     }
+}
+
+fn resize_centre(image: ImageRef<'_>, edge: usize, crop: usize, canvas: &mut Canvas) {
+    let (height, width) = resize::shorter_edge(edge, image.height, image.width);
+    let whole = (0, 0, image.height, image.width);
+    resize::resized_crop(image, whole, (height, width), canvas);
+    let (top, left) = resize::centre((height - crop, width - crop));
+    canvas.crop((top, left), (crop, crop));
 }

@@ -13,7 +13,7 @@ fn options(threads: usize, order: BatchOrder) -> LoaderOptions {
     LoaderOptions {
         batch_size: 8,
         views: 2,
-        pipeline: Pipeline::Small(SmallImages { padding: 2, flip: true, cutout: 4 }),
+        pipeline: Pipeline::Small(SmallImages { padding: 2, cutout: 4, ..SmallImages::GREY }),
         normalize: Normalize::new(&[0.5], &[0.25]).unwrap(),
         layout: Layout::Nchw,
         threads,

@@ -1,0 +1,230 @@
+//! Affine transforms: every output pixel looks up where it comes from.
+//!
+//! The arithmetic (order of float operations, fixed point of nearest rotation, truncation) is that of
+//! Pillow, so that the bytes are.
+
+use super::canvas::Canvas;
+
+/// How values between pixels are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resample {
+    /// The pixel that the position falls into.
+    Nearest,
+    /// Linear between 2x2 pixels.
+    Bilinear,
+    /// Cubic (a = -1) over 4x4 pixels.
+    Bicubic,
+}
+
+/// (a, b, c, d, e, f): output pixel (x, y) reads the input at
+/// (a(x+.5) + b(y+.5) + c, d(x+.5) + e(y+.5) + f).
+pub(super) type Matrix = [f64; 6];
+
+/// The matrix of a rotation by `degrees`, counter-clockwise about the centre.
+pub(super) fn rotation(degrees: f64, height: usize, width: usize) -> Matrix {
+    let angle = -(degrees.rem_euclid(360.0)).to_radians();
+    let (cos, sin) = (to_15_decimals(angle.cos()), to_15_decimals(angle.sin()));
+    let (x, y) = (width as f64 / 2.0, height as f64 / 2.0);
+    [cos, sin, cos * -x + sin * -y + x, -sin, cos, -sin * -x + cos * -y + y]
+}
+
+/// Rounded to 15 decimals, half to even on the exact value, as Python's `round(v, 15)`.
+fn to_15_decimals(v: f64) -> f64 {
+    use std::io::Write as _;
+    let mut text = [0u8; 32];
+    let mut rest = &mut text[..];
+    let written = write!(rest, "{v:.15}").map(|()| 32 - rest.len());
+    let digits = written.ok().and_then(|n| std::str::from_utf8(&text[..n]).ok());
+    digits.and_then(|t| t.parse().ok()).unwrap_or(v)
+}
+
+/// Transforms the image in place; what falls outside is `fill`.
+pub(super) fn transform(canvas: &mut Canvas, matrix: &Matrix, resample: Resample, fill: [u8; 3]) {
+    match resample {
+        Resample::Nearest if matrix[1] == 0.0 && matrix[3] == 0.0 => scale(canvas, matrix, fill),
+        Resample::Nearest => nearest(canvas, matrix, fill),
+        Resample::Bilinear => interpolate(canvas, matrix, fill, bilinear),
+        Resample::Bicubic => interpolate(canvas, matrix, fill, bicubic),
+    }
+}
+
+/// Nearest without rotation or shear: rows and columns are looked up separately.
+fn scale(canvas: &mut Canvas, m: &Matrix, fill: [u8; 3]) {
+    let (height, width) = (canvas.height, canvas.width);
+    // Positions are added up step by step, as the rounding of the sum is part of the result.
+    let index = |start: f64, step: f64, i: usize, side: usize| {
+        let position = (0..i).fold(start, |p, _| p + step);
+        (position >= 0.0 && position < side as f64).then_some(position as usize)
+    };
+    let (x0, y0) = (m[2] + m[0] * 0.5, m[5] + m[4] * 0.5);
+    canvas.replace(|from, to| {
+        for (y, row) in to.chunks_exact_mut(width * 3).enumerate() {
+            let Some(from_y) = index(y0, m[4], y, height) else {
+                row.chunks_exact_mut(3).for_each(|p| p.copy_from_slice(&fill));
+                continue;
+            };
+            let from_row = &from[from_y * width * 3..(from_y + 1) * width * 3];
+            let mut position = x0;
+            for pixel in row.chunks_exact_mut(3) {
+                let inside = position >= 0.0 && position < width as f64;
+                let at = position as usize * 3;
+                pixel.copy_from_slice(if inside { &from_row[at..at + 3] } else { &fill });
+                position += m[0];
+            }
+        }
+    });
+}
+
+/// Nearest in 16.16 fixed point.
+fn nearest(canvas: &mut Canvas, m: &Matrix, fill: [u8; 3]) {
+    let (height, width) = (canvas.height as i64, canvas.width as i64);
+    let fix = |v: f64| (v * 65536.0 + 0.5).floor() as i64;
+    let (dx, dy) = ((fix(m[0]), fix(m[3])), (fix(m[1]), fix(m[4])));
+    let mut start = (fix(m[2] + m[0] * 0.5 + m[1] * 0.5), fix(m[5] + m[3] * 0.5 + m[4] * 0.5));
+    let row = canvas.width * 3;
+    canvas.replace(|from, to| {
+        for line in to.chunks_exact_mut(row) {
+            let (mut x, mut y) = start;
+            for pixel in line.chunks_exact_mut(3) {
+                let (from_x, from_y) = (x >> 16, y >> 16);
+                if (0..width).contains(&from_x) && (0..height).contains(&from_y) {
+                    let at = (from_y * width + from_x) as usize * 3;
+                    pixel.copy_from_slice(&from[at..at + 3]);
+                } else {
+                    pixel.copy_from_slice(&fill);
+                }
+                x += dx.0;
+                y += dx.1;
+            }
+            start.0 += dy.0;
+            start.1 += dy.1;
+        }
+    });
+}
+
+/// The source image with a fourth, unused byte per pixel, so that lanes of four fit.
+struct Quads<'a> {
+    pixels: &'a [[u8; 4]],
+    height: usize,
+    width: usize,
+}
+
+impl<'a> Quads<'a> {
+    /// `N` horizontal neighbours from column `x` of row `y` on, both clamped to the image.
+    #[inline(always)]
+    fn row<const N: usize>(&self, x: isize, y: isize) -> [[i32; 4]; N] {
+        let y = y.clamp(0, self.height as isize - 1) as usize;
+        let row = &self.pixels[y * self.width..(y + 1) * self.width];
+        let inside = usize::try_from(x).ok().and_then(|x| row.get(x..x + N));
+        let wide = |quad: [u8; 4]| quad.map(i32::from);
+        match inside.and_then(<[[u8; 4]]>::first_chunk::<N>) {
+            Some(run) => run.map(wide),
+            None => {
+                let last = self.width as isize - 1;
+                std::array::from_fn(|i| wide(row[(x + i as isize).clamp(0, last) as usize]))
+            }
+        }
+    }
+}
+
+/// Calls `value` for every output pixel whose position falls into the image.
+#[inline(always)]
+fn interpolate(
+    canvas: &mut Canvas,
+    m: &Matrix,
+    fill: [u8; 3],
+    value: impl Fn(&Quads<'_>, (isize, isize), (f64, f64)) -> [u8; 4],
+) {
+    let (height, width) = (canvas.height, canvas.width);
+    canvas.quads.clear();
+    canvas.quads.extend(canvas.pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2], 0]));
+    let source = Quads { pixels: &canvas.quads, height, width };
+    for (y, row) in canvas.pixels.chunks_exact_mut(width * 3).enumerate() {
+        let from_y = y as f64 + 0.5;
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            let from_x = x as f64 + 0.5;
+            let at_x = m[0] * from_x + m[1] * from_y + m[2];
+            let at_y = m[3] * from_x + m[4] * from_y + m[5];
+            let inside = at_x >= 0.0 && at_x < width as f64 && at_y >= 0.0 && at_y < height as f64;
+            if !inside {
+                pixel.copy_from_slice(&fill);
+                continue;
+            }
+            let (at_x, at_y) = (at_x - 0.5, at_y - 0.5);
+            // Both are at least -0.5: adding 1 makes truncation the floor.
+            let whole = ((at_x + 1.0) as isize - 1, (at_y + 1.0) as isize - 1);
+            let part = (at_x - whole.0 as f64, at_y - whole.1 as f64);
+            let [r, g, b, _] = value(&source, whole, part);
+            pixel.copy_from_slice(&[r, g, b]);
+        }
+    }
+}
+
+#[inline(always)]
+fn bilinear(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> [u8; 4] {
+    let across = |[a, b]: [[i32; 4]; 2]| -> [f64; 4] {
+        std::array::from_fn(|c| f64::from(a[c]) + f64::from(b[c] - a[c]) * dx)
+    };
+    let (above, below) = (across(source.row(x, y)), across(source.row(x, y + 1)));
+    std::array::from_fn(|c| (above[c] + (below[c] - above[c]) * dy) as u8)
+}
+
+#[inline(always)]
+fn bicubic(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> [u8; 4] {
+    let across = |y: isize| -> [f64; 4] {
+        let [v1, v2, v3, v4] = source.row::<4>(x - 1, y);
+        // Integers up to here: no rounding, whatever the order.
+        std::array::from_fn(|c| {
+            let p2 = f64::from(v3[c] - v1[c]);
+            let p3 = f64::from(2 * (v1[c] - v2[c]) + v3[c] - v4[c]);
+            let p4 = f64::from(v2[c] - v1[c] - v3[c] + v4[c]);
+            f64::from(v2[c]) + dx * (p2 + dx * (p3 + dx * p4))
+        })
+    };
+    if dy == 0.0 {
+        return across(y).map(|v| v as u8);
+    }
+    let [v1, v2, v3, v4] = [across(y - 1), across(y), across(y + 1), across(y + 2)];
+    std::array::from_fn(|c| {
+        let p2 = -v1[c] + v3[c];
+        let p3 = 2.0 * (v1[c] - v2[c]) + v3[c] - v4[c];
+        let p4 = -v1[c] + v2[c] - v3[c] + v4[c];
+        (v2[c] + dy * (p2 + dy * (p3 + dy * p4))) as u8
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::ImageRef;
+
+    fn canvas() -> Canvas {
+        let pixels: Vec<u8> = (0..5 * 7 * 3).map(|v| (v * 37 % 251) as u8).collect();
+        Canvas::of(ImageRef { pixels: &pixels, height: 5, width: 7, channels: 3 })
+    }
+
+    #[test]
+    fn the_identity_changes_nothing() {
+        for resample in [Resample::Nearest, Resample::Bilinear, Resample::Bicubic] {
+            let mut changed = canvas();
+            transform(&mut changed, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], resample, [9; 3]);
+            assert_eq!(changed.pixels, canvas().pixels, "{resample:?}");
+        }
+    }
+
+    #[test]
+    fn a_half_turn_reverses_the_pixels() {
+        let mut turned = canvas();
+        let matrix = rotation(180.0, 5, 7);
+        transform(&mut turned, &matrix, Resample::Nearest, [9; 3]);
+        let expected: Vec<u8> = canvas().pixels.chunks_exact(3).rev().flatten().copied().collect();
+        assert_eq!(turned.pixels, expected);
+    }
+
+    #[test]
+    fn decimals_are_rounded_as_python_does() {
+        assert_eq!(to_15_decimals(0.866_025_403_784_438_6), 0.866_025_403_784_439);
+        assert_eq!(to_15_decimals(1.0), 1.0);
+        assert_eq!(to_15_decimals(6.123e-17), 0.0);
+    }
+}
