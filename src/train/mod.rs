@@ -13,12 +13,14 @@ mod model;
 mod network;
 pub mod probe;
 mod queue;
+mod runtime;
 mod sgd;
 mod store;
 mod trainer;
 
 pub use border::Images;
 pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
+pub use runtime::{Runtime, runtime};
 pub use trainer::{StepOutcome, Trainer};
 
 impl From<tch::TchError> for crate::Error {
