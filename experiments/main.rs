@@ -1,2 +1,67 @@
-//! `rescom-repro`: trains and evaluates ResCom and its peers, and reports beside the published numbers.
-fn main() {}
+//! `rescom-repro`: trains ResCom and its peers on long-tailed data and reports beside the
+//! published numbers.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+mod doctor;
+mod interrupt;
+mod plan;
+mod progress;
+mod report;
+mod sweep;
+
+/// Train and compare methods for long-tailed recognition: ResCom, its ablations and its peers.
+///
+/// Every command that trains writes one folder per run (recipe, records, checkpoints) and a
+/// report; the same command again continues where it stopped.
+#[derive(Parser)]
+#[command(
+    name = "rescom-repro",
+    version,
+    after_help = "Example:\n  rescom-repro fashion-mnist --imb 10,50,100 --methods ce,balanced-softmax,rescom --preset quick"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sweep over Fashion-MNIST-LT (fetched if it is not there).
+    FashionMnist(Box<plan::FashionArgs>),
+    /// Write the report of finished runs anew, from their records alone.
+    Report(report::ReportArgs),
+    /// Print versions, devices, caches and data sets, and a remedy for what is missing.
+    Doctor(doctor::DoctorArgs),
+    /// Print shell completions.
+    #[command(
+        after_help = "Example:\n  rescom-repro completions bash > ~/.local/share/bash-completion/completions/rescom-repro"
+    )]
+    Completions {
+        /// The shell to write for.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::FashionMnist(args) => sweep::run(&args.plan()),
+        Command::Report(args) => report::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "rescom-repro",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|e| {
+        eprintln!("error: {e}");
+        ExitCode::from(e.exit_code())
+    })
+}

@@ -7,7 +7,9 @@ mod axis;
 mod canvas;
 mod heatmap;
 mod lines;
+pub mod published;
 mod table;
+pub mod training;
 
 pub use axis::Axis;
 pub use canvas::{Align, Canvas, Figure, Rendered, Rgb, colors, render};

@@ -246,6 +246,17 @@ impl RecipeFile {
         Ok(())
     }
 
+    /// [`set`](Self::set) of a value that every sweep chooses (factor, method, seed): it keeps its mark.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_choice(&mut self, key: &str, value: Value) -> Result<()> {
+        let marks = self.marks.clone();
+        self.set(key, value)?;
+        self.marks = marks;
+        Ok(())
+    }
+
     /// [`set`](Self::set) from `key=value` as on the command line; a value that is no TOML is a string.
     ///
     /// # Errors
@@ -287,6 +298,13 @@ impl Recipe {
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(&self.0)
             .map_err(|e| Error::run(format!("cannot express the recipe as TOML: {e}")))
+    }
+
+    /// The value at a dotted key as TOML text, for reports.
+    pub fn value_of(&self, key: &str) -> Option<String> {
+        let (table, field) = key.split_once('.')?;
+        let all: Table = self.to_toml().ok()?.parse().ok()?;
+        Some(all.get(table)?.get(field)?.to_string())
     }
 
     /// The dotted keys in which two recipes differ, with both values.

@@ -102,3 +102,10 @@ pub struct RunRecord {
     /// Seconds in all, evaluation included, interruptions excluded.
     pub seconds: f64,
 }
+
+impl RunRecord {
+    /// Whether the images were generated (`--data synthetic`) instead of the real data set's.
+    pub fn is_synthetic(&self) -> bool {
+        self.provenance.data_source.starts_with("synthetic")
+    }
+}

@@ -2,25 +2,33 @@
 //! arrays and [`HostTensors`] are its border.
 
 mod border;
+mod checkpoint;
 pub mod config;
 mod contrastive;
 mod encoder;
+pub mod engine;
 mod host;
 mod loss;
 mod methods;
+mod metrics;
 mod mixup;
 mod model;
 mod network;
 pub mod probe;
 mod queue;
+mod recipe;
 mod runtime;
+mod schedule;
 mod sgd;
 mod store;
 mod trainer;
 
 pub use border::Images;
 pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
+pub use metrics::Metrics;
+pub use recipe::trainer_spec;
 pub use runtime::{Runtime, runtime};
+pub use schedule::learning_rate;
 pub use trainer::{StepOutcome, Trainer};
 
 impl From<tch::TchError> for crate::Error {

@@ -1,0 +1,303 @@
+//! From arguments to a list of runs, each with its resolved recipe.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use rescom::{
+    Error, Result,
+    run::{ClassOrder, DataSetId, Marks, Method, Recipe, RecipeFile},
+};
+use serde::Serialize;
+use toml::Value;
+
+/// Arguments that every sweep takes.
+#[derive(Args, Clone)]
+pub(crate) struct SweepArgs {
+    /// Imbalance factors n_max/n_min, at least 1.
+    #[arg(long, value_delimiter = ',', default_value = "10,50,100")]
+    pub(crate) imb: Vec<f64>,
+    /// Methods: ce, balanced-softmax, supcon+bs, moco+bs, rescom, mislas; rescom-no-queue and so on
+    /// for ablations (-no-loss, -no-queue, -no-mining, -no-siamese, in this order).
+    #[arg(long, value_delimiter = ',', default_value = "ce,balanced-softmax,rescom")]
+    pub(crate) methods: Vec<String>,
+    /// Seeds; each is a run of its own.
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    pub(crate) seeds: Vec<u64>,
+    /// A preset of the recipe: quick (minutes, a smoke test with real numbers) or full.
+    #[arg(long, default_value = "full")]
+    pub(crate) preset: String,
+    /// A recipe file instead of the built-in one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Override one value of the recipe, for example optim.epochs=20 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// fp32 or bf16 (default: the recipe's).
+    #[arg(long)]
+    pub(crate) precision: Option<String>,
+    /// as-described or as-released (default: the recipe's).
+    #[arg(long)]
+    pub(crate) schedule: Option<String>,
+    /// Threads for image loading and for libtorch (default: all cores).
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Folder for runs and report [default: reports/runs/NAME-PRESET].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print the plan and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do only part I of N of the plan (1/4 .. 4/4), for batch systems.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
+    /// One JSON object per run on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which class is the head.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum OrderArg {
+    /// The data set's own order.
+    Natural,
+    /// The last class is the head.
+    Reversed,
+    /// A permutation drawn from the subset seed.
+    Seeded,
+}
+
+/// Arguments of `fashion-mnist`.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  rescom-repro fashion-mnist --imb 10,50,100 --methods ce,balanced-softmax,rescom --preset quick"
+)]
+pub(crate) struct FashionArgs {
+    #[command(flatten)]
+    sweep: SweepArgs,
+    /// Folder with the four idx files, or `synthetic` for a generated set.
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Which class is the head. The natural order ends in Fashion-MNIST's easiest classes.
+    #[arg(long, value_enum, default_value = "natural")]
+    class_order: OrderArg,
+}
+
+impl FashionArgs {
+    /// What to do.
+    pub(crate) fn plan(&self) -> PlanRequest {
+        PlanRequest {
+            name: "fashion-mnist",
+            sets: vec![DataSetId::FashionMnist],
+            order: match self.class_order {
+                OrderArg::Natural => ClassOrder::Natural,
+                OrderArg::Reversed => ClassOrder::Reversed,
+                OrderArg::Seeded => ClassOrder::Seeded,
+            },
+            data: self.data.clone(),
+            args: self.sweep.clone(),
+        }
+    }
+}
+
+/// A sweep as asked for.
+pub(crate) struct PlanRequest {
+    /// Name of the command.
+    pub(crate) name: &'static str,
+    /// Data sets.
+    pub(crate) sets: Vec<DataSetId>,
+    /// Which class is the head.
+    pub(crate) order: ClassOrder,
+    /// `--data`.
+    pub(crate) data: Option<String>,
+    /// The common arguments.
+    pub(crate) args: SweepArgs,
+}
+
+/// One run of the plan.
+#[derive(Clone, Serialize)]
+pub(crate) struct PlannedRun {
+    /// Folder name.
+    pub(crate) id: String,
+    /// Resolved recipe.
+    pub(crate) recipe: Recipe,
+    /// Where its values come from.
+    pub(crate) marks: Marks,
+}
+
+/// The built-in recipe for a data set at a factor.
+fn built_in(set: DataSetId, _factor: f64) -> Result<(&'static str, &'static str)> {
+    match set {
+        DataSetId::FashionMnist => {
+            Ok(("fashion-mnist-lt.toml", include_str!("recipes/fashion-mnist-lt.toml")))
+        }
+        other => Err(Error::input(format!(
+            "{}: no built-in recipe; give one with --recipe FILE",
+            other.name()
+        ))),
+    }
+}
+
+impl PlanRequest {
+    /// Folder for runs and report.
+    pub(crate) fn out(&self) -> PathBuf {
+        let default = || PathBuf::from(format!("reports/runs/{}-{}", self.name, self.args.preset));
+        self.args.out.clone().unwrap_or_else(default)
+    }
+
+    /// Every run, in the order in which they will be made; with `--shard`, only this part's.
+    ///
+    /// # Errors
+    /// The first argument or recipe value that does not fit.
+    pub(crate) fn runs(&self) -> Result<Vec<PlannedRun>> {
+        let methods =
+            self.args.methods.iter().map(|m| m.parse()).collect::<Result<Vec<Method>>>()?;
+        let mut runs = Vec::new();
+        // Seeds outermost: a sweep that is cut short has every method once before any twice.
+        for &seed in &self.args.seeds {
+            for &set in &self.sets {
+                for &factor in &self.args.imb {
+                    for &method in &methods {
+                        runs.push(self.one(set, factor, method, seed)?);
+                    }
+                }
+            }
+        }
+        let mut ids: Vec<&str> = runs.iter().map(|r| r.id.as_str()).collect();
+        ids.sort_unstable();
+        if let Some(twice) = ids.windows(2).find(|w| w[0] == w[1]) {
+            return Err(Error::input(format!(
+                "run {} is asked for twice; name each factor, method and seed once",
+                twice[0]
+            )));
+        }
+        let (part, parts) = self.shard()?;
+        Ok(runs
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| i % parts == part)
+            .map(|(_, r)| r)
+            .collect())
+    }
+
+    fn one(&self, set: DataSetId, factor: f64, method: Method, seed: u64) -> Result<PlannedRun> {
+        let mut file = match &self.args.recipe {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+                RecipeFile::parse(&text, &path.display().to_string())?
+            }
+            None => {
+                let (name, text) = built_in(set, factor)?;
+                RecipeFile::parse(text, name)?
+            }
+        };
+        file.preset(&self.args.preset)?;
+        let seed_value = i64::try_from(seed)
+            .map_err(|_| Error::input(format!("--seeds {seed}: expected at most {}", i64::MAX)))?;
+        for (key, value) in [
+            ("data.imbalance-factor", Value::Float(factor)),
+            ("method.name", Value::String(method.to_string())),
+            ("run.seed", Value::Integer(seed_value)),
+            ("data.class-order", Value::String(order_name(self.order).to_owned())),
+        ] {
+            file.set_choice(key, value)?;
+        }
+        for (key, value) in
+            [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
+        {
+            if let Some(value) = value {
+                file.set(key, Value::String(value.clone()))?;
+            }
+        }
+        self.args.set.iter().try_for_each(|s| file.set_text(s))?;
+        let (recipe, marks) = file.resolve()?;
+        Ok(PlannedRun { id: run_id(&recipe), recipe, marks })
+    }
+
+    fn shard(&self) -> Result<(usize, usize)> {
+        let Some(text) = &self.args.shard else { return Ok((0, 1)) };
+        let parsed = text
+            .split_once('/')
+            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        match parsed {
+            Some((i, n)) if (1..=n).contains(&i) => Ok((i - 1, n)),
+            _ => Err(Error::input(format!(
+                "--shard {text}: expected I/N with 1 <= I <= N, for example 1/4"
+            ))),
+        }
+    }
+}
+
+fn order_name(order: ClassOrder) -> &'static str {
+    match order {
+        ClassOrder::Natural => "natural",
+        ClassOrder::Reversed => "reversed",
+        ClassOrder::Seeded => "seeded",
+    }
+}
+
+fn run_id(recipe: &Recipe) -> String {
+    let order = match recipe.data.class_order {
+        ClassOrder::Natural => String::new(),
+        other => format!("-{}", order_name(other)),
+    };
+    format!(
+        "{}-imb{}{order}-{}-seed{}",
+        recipe.data.set.name(),
+        recipe.data.imbalance_factor,
+        recipe.method.name,
+        recipe.run.seed
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Wrapper {
+        #[command(flatten)]
+        fashion: FashionArgs,
+    }
+
+    fn request(extra: &[&str]) -> PlanRequest {
+        Wrapper::parse_from(["x"].iter().chain(extra)).fashion.plan()
+    }
+
+    #[test]
+    fn shards_partition_the_plan() {
+        let all: Vec<String> =
+            request(&["--seeds", "0,1"]).runs().unwrap().into_iter().map(|r| r.id).collect();
+        assert_eq!(all.len(), 18);
+        let mut parts: Vec<String> = (1..=4)
+            .flat_map(|i| {
+                request(&["--seeds", "0,1", "--shard", &format!("{i}/4")]).runs().unwrap()
+            })
+            .map(|r| r.id)
+            .collect();
+        parts.sort();
+        let mut sorted = all;
+        sorted.sort();
+        assert_eq!(parts, sorted);
+    }
+
+    #[test]
+    fn what_cannot_be_planned_is_an_input_error() {
+        for bad in [
+            ["--shard", "5/4"],
+            ["--shard", "0/4"],
+            ["--imb", "0.01"],
+            ["--methods", "resnet"],
+            ["--methods", "ce,ce"],
+            ["--preset", "slow"],
+            ["--set", "contrast.num-neg=100000"],
+        ] {
+            let e = request(&bad).runs().err().expect("refused");
+            assert_eq!(e.exit_code(), 2, "{bad:?}: {e}");
+        }
+    }
+}

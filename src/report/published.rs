@@ -1,0 +1,127 @@
+//! Published numbers to stand beside ours, each with its source.
+
+use crate::run::{DataSetId, Method, RescomModules};
+
+/// One published top-1 accuracy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Data set.
+    pub set: DataSetId,
+    /// Encoder, as published.
+    pub backbone: String,
+    /// Method, as published.
+    pub method: String,
+    /// n_1 / n_C; none for sets that are long-tailed themselves.
+    pub imbalance_factor: Option<f64>,
+    /// Top-1 in percent.
+    pub top1: f64,
+    /// Remarks, for example the number of epochs.
+    pub note: String,
+    /// Where the number stands.
+    pub source: String,
+}
+
+const CIFAR: &str = include_str!("../../assets/published/published.csv");
+const LARGE: &str = include_str!("../../assets/published/published_large.csv");
+
+#[derive(serde::Deserialize)]
+struct CifarRow {
+    dataset: String,
+    backbone: String,
+    method: String,
+    imb100: Option<f64>,
+    imb50: Option<f64>,
+    imb10: Option<f64>,
+    note: String,
+    source: String,
+}
+
+#[derive(serde::Deserialize)]
+struct LargeRow {
+    dataset: String,
+    backbone: String,
+    method: String,
+    top1: f64,
+    source: String,
+}
+
+fn set_of(name: &str) -> DataSetId {
+    match name {
+        "cifar10-lt" => DataSetId::Cifar10,
+        "cifar100-lt" => DataSetId::Cifar100,
+        "imagenet-lt" => DataSetId::ImagenetLt,
+        "inaturalist18" => DataSetId::Inat18,
+        other => unreachable!("data set {other} in the tables that ship with the package"),
+    }
+}
+
+/// Every published number that ships with the package.
+pub fn published() -> Vec<Published> {
+    let mut all = Vec::new();
+    for row in csv::Reader::from_reader(CIFAR.as_bytes()).into_deserialize() {
+        let row: CifarRow = row.expect("the shipped table is well formed; a test reads it");
+        for (factor, top1) in [(100.0, row.imb100), (50.0, row.imb50), (10.0, row.imb10)] {
+            let Some(top1) = top1 else { continue };
+            all.push(Published {
+                set: set_of(&row.dataset),
+                backbone: row.backbone.clone(),
+                method: row.method.clone(),
+                imbalance_factor: Some(factor),
+                top1,
+                note: row.note.clone(),
+                source: row.source.clone(),
+            });
+        }
+    }
+    for row in csv::Reader::from_reader(LARGE.as_bytes()).into_deserialize() {
+        let row: LargeRow = row.expect("the shipped table is well formed; a test reads it");
+        all.push(Published {
+            set: set_of(&row.dataset),
+            backbone: row.backbone,
+            method: row.method,
+            imbalance_factor: None,
+            top1: row.top1,
+            note: String::new(),
+            source: row.source,
+        });
+    }
+    all
+}
+
+/// The name under which the tables hold `method`, if they may hold it at all.
+pub fn published_name(method: Method) -> Option<&'static str> {
+    match method {
+        Method::CrossEntropy => Some("Cross-entropy"),
+        Method::BalancedSoftmax => Some("Balanced Softmax"),
+        Method::SupConBalancedSoftmax => Some("SupCon + Balanced Softmax"),
+        Method::MoCoBalancedSoftmax => Some("MoCo + Balanced Softmax"),
+        Method::Rescom(RescomModules::ALL) => Some("ResCom"),
+        // The published MiSLAS numbers are those of both stages.
+        Method::Mislas | Method::Rescom(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_hold_the_published_rows_of_rescom() {
+        let all = published();
+        let find = |set, factor| {
+            let row = all
+                .iter()
+                .find(|p| p.set == set && p.method == "ResCom" && p.imbalance_factor == factor);
+            row.map(|p| p.top1)
+        };
+        assert_eq!(find(DataSetId::Cifar10, Some(100.0)), Some(84.9));
+        assert_eq!(find(DataSetId::Cifar100, Some(10.0)), Some(66.1));
+        assert_eq!(find(DataSetId::Inat18, None), Some(75.2));
+        assert!(all.iter().all(|p| !p.source.is_empty()));
+        for m in
+            [Method::CrossEntropy, Method::MoCoBalancedSoftmax, Method::Rescom(RescomModules::ALL)]
+        {
+            assert!(all.iter().any(|p| Some(p.method.as_str()) == published_name(m)), "{m}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The report of training runs: from their records alone to Markdown, tables and figures.
+
+mod cells;
+mod markdown;
+mod plots;
+mod tables;
+
+pub use cells::{Cell, CellKey, Group, Spread, cells};
+pub use markdown::training_report;
+pub use tables::runs_table;
+
+/// A report as files: relative name and content.
+pub type Files = Vec<(String, Vec<u8>)>;

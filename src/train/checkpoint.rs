@@ -1,0 +1,142 @@
+//! Checkpoints: `checkpoint-NNNN.safetensors` with everything a step changes, and beside it a
+//! `.json` that is written last and makes it valid.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{HostTensors, from_safetensors, to_safetensors};
+use crate::{
+    Error, Result,
+    run::{RunDir, atomic},
+};
+
+/// What stands beside the tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Checkpoint {
+    /// Finished epochs.
+    pub(super) epoch: usize,
+    /// SHA-256 of the tensor file.
+    pub(super) sha256: String,
+    /// Seconds that the run has taken so far.
+    pub(super) seconds: f64,
+}
+
+fn tensor_file(dir: &RunDir, epoch: usize) -> PathBuf {
+    dir.file(&format!("checkpoint-{epoch:04}.safetensors"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Writes the checkpoint of `epoch` and removes all but the newest `keep`.
+///
+/// # Errors
+/// [`Error::Io`]; older checkpoints are then still there.
+pub(super) fn save(
+    dir: &RunDir,
+    epoch: usize,
+    state: &HostTensors,
+    seconds: f64,
+    keep: usize,
+) -> Result<()> {
+    let bytes = to_safetensors(state)?;
+    let path = tensor_file(dir, epoch);
+    atomic::write(&path, &bytes)?;
+    let sha256 = hex(&Sha256::digest(&bytes));
+    atomic::write_json(&path.with_extension("json"), &Checkpoint { epoch, sha256, seconds })?;
+    for old in epochs(dir)?.into_iter().rev().skip(keep) {
+        let old = tensor_file(dir, old);
+        // Best effort: a checkpoint too many harms nobody.
+        let _ = fs::remove_file(old.with_extension("json"));
+        let _ = fs::remove_file(old);
+    }
+    Ok(())
+}
+
+/// Epochs of which there is a checkpoint, in order.
+fn epochs(dir: &RunDir) -> Result<Vec<usize>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir.path()).map_err(Error::io("read", dir.path()))? {
+        let name = entry.map_err(Error::io("read", dir.path()))?.file_name();
+        let epoch = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("checkpoint-")?.strip_suffix(".json")?.parse().ok());
+        found.extend::<Option<usize>>(epoch);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The newest checkpoint that is whole; `warn` hears of every damaged one that was passed over.
+/// None if there never was one.
+///
+/// # Errors
+/// [`Error::Input`] if there are checkpoints and all are damaged.
+pub(super) fn newest(
+    dir: &RunDir,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Option<(Checkpoint, HostTensors)>> {
+    let epochs = epochs(dir)?;
+    for &epoch in epochs.iter().rev() {
+        let path = tensor_file(dir, epoch);
+        match load(&path) {
+            Ok(found) => return Ok(Some(found)),
+            Err(e) => warn(&format!("{e}; falling back to the checkpoint before it")),
+        }
+    }
+    if epochs.is_empty() {
+        return Ok(None);
+    }
+    Err(Error::input(format!(
+        "{}: every checkpoint is damaged; remove the run folder to start it anew",
+        dir.path().display()
+    )))
+}
+
+fn load(path: &Path) -> Result<(Checkpoint, HostTensors)> {
+    let about: Checkpoint = atomic::read_json(&path.with_extension("json"))?;
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    if hex(&Sha256::digest(&bytes)) != about.sha256 {
+        return Err(Error::input(format!(
+            "{}: damaged, its checksum is not the one written with it",
+            path.display()
+        )));
+    }
+    let state = from_safetensors(&path.display().to_string(), &bytes)?;
+    Ok((about, state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{run::RecipeFile, train::HostTensor};
+
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over_and_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let text = include_str!("../../experiments/recipes/fashion-mnist-lt.toml");
+        let recipe = RecipeFile::parse(text, "x").unwrap().resolve().unwrap().0;
+        let dir = RunDir::open(tmp.path(), &recipe).unwrap();
+        assert!(newest(&dir, &mut |_| {}).unwrap().is_none());
+        let state =
+            |v: f32| HostTensors::from([("w".to_owned(), HostTensor::f32(&[1], vec![v]).unwrap())]);
+        for epoch in 1..=3 {
+            save(&dir, epoch, &state(epoch as f32), 1.0, 2).unwrap();
+        }
+        assert_eq!(epochs(&dir).unwrap(), [2, 3]);
+        fs::write(tensor_file(&dir, 3), b"half").unwrap();
+        let mut warnings = Vec::new();
+        let (about, found) = newest(&dir, &mut |w| warnings.push(w.to_owned())).unwrap().unwrap();
+        assert_eq!((about.epoch, found), (2, state(2.0)));
+        assert!(warnings[0].contains("checkpoint-0003"), "{warnings:?}");
+        fs::write(tensor_file(&dir, 2), b"half").unwrap();
+        assert!(newest(&dir, &mut |_| {}).is_err());
+    }
+}

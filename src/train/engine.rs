@@ -1,0 +1,377 @@
+//! The epoch loop: data in, run folder out. What it does follows from the recipe and the seed; an
+//! interrupted run goes on from its last finished epoch and ends as if it had never stopped.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use super::{Images, Metrics, Trainer, checkpoint, recipe::trainer_spec, schedule::learning_rate};
+use crate::{
+    Error, Result,
+    augment::{Layout, Normalize, Pipeline, SmallImages},
+    data::{BatchOrder, DataSet, ImageSet, Loader, LoaderOptions},
+    longtail::{ClassCounts, ClassOrder, ImbalanceFactor, SubsetManifest, SubsetRule, TailShape},
+    rng::Streams,
+    run::{
+        self, AugmentPolicy, BestEpoch, EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir,
+        RunRecord, atomic,
+    },
+};
+
+/// One run to be made.
+pub struct Job<'a> {
+    /// Folder name.
+    pub id: &'a str,
+    /// What to do.
+    pub recipe: &'a Recipe,
+    /// Where the recipe's values come from, for the record.
+    pub marks: &'a Marks,
+    /// Where to do it; the caller holds its lock.
+    pub dir: &'a RunDir,
+    /// All training images and the test images.
+    pub data: Arc<DataSet>,
+    /// "cpu", "cuda", "cuda:N" or "auto".
+    pub device: &'a str,
+    /// Threads of libtorch and of the loader.
+    pub threads: usize,
+    /// The command line, for the record.
+    pub command: Vec<String>,
+}
+
+/// Hears how a run goes on.
+pub trait Observer {
+    /// The run begins, or goes on after `done` epochs.
+    fn begin(&mut self, epochs: usize, steps: usize, done: usize);
+    /// A step is done (both from 1).
+    fn step(&mut self, epoch: usize, step: usize, loss: f64);
+    /// An epoch is done and saved.
+    fn epoch(&mut self, record: &EpochRecord);
+    /// Anything a person should know.
+    fn note(&mut self, text: &str);
+}
+
+/// How a run ended without an error.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With its record, which is also in its folder.
+    Finished(Box<RunRecord>),
+    /// Asked to stop; saved up to and including `epoch`.
+    Stopped {
+        /// Finished epochs.
+        epoch: usize,
+    },
+}
+
+/// The rule by which the recipe's training subset is chosen.
+///
+/// # Errors
+/// [`Error::Input`] for a profile that takes the set as it is.
+pub fn subset_rule(recipe: &Recipe) -> Result<SubsetRule> {
+    let d = &recipe.data;
+    let shape = match d.profile {
+        run::ProfileKind::Exp => TailShape::Exp,
+        run::ProfileKind::Step => TailShape::Step,
+        run::ProfileKind::Natural => {
+            return Err(Error::input(
+                "data.profile = natural: the set is used as it is, without a subset",
+            ));
+        }
+    };
+    let order = match d.class_order {
+        run::ClassOrder::Natural => ClassOrder::Natural,
+        run::ClassOrder::Reversed => ClassOrder::Reversed,
+        run::ClassOrder::Seeded => ClassOrder::Seeded(u64::from(d.subset_seed)),
+    };
+    Ok(SubsetRule {
+        shape,
+        imbalance: ImbalanceFactor::new(d.imbalance_factor)?,
+        rand_number: d.subset_seed,
+        order,
+        n_max: Some(d.images_per_class),
+    })
+}
+
+/// Steps per epoch and training images of a recipe, without the data.
+///
+/// # Errors
+/// [`Error::Input`] if the subset does not fill one batch.
+pub fn size(recipe: &Recipe) -> Result<(usize, u64)> {
+    let rule = subset_rule(recipe)?;
+    let profile = match rule.shape {
+        TailShape::Exp => crate::longtail::LongTailProfile::Exponential(rule.imbalance),
+        TailShape::Step => crate::longtail::LongTailProfile::Step(rule.imbalance),
+    };
+    let images = profile.counts(recipe.data.set.classes(), recipe.data.images_per_class)?.total();
+    let steps = images as usize / recipe.optim.batch_size;
+    if steps == 0 {
+        return Err(Error::input(format!(
+            "recipe, optim.batch-size = {}: the subset has only {images} images; take a smaller batch",
+            recipe.optim.batch_size
+        )));
+    }
+    Ok((steps, images))
+}
+
+fn pipeline(recipe: &Recipe) -> Result<Pipeline> {
+    match recipe.augment.policy {
+        AugmentPolicy::CropFlip => Ok(Pipeline::Small(SmallImages::LIGHT)),
+        AugmentPolicy::CropFlipCutout => Ok(Pipeline::Small(SmallImages::GREY)),
+        AugmentPolicy::AutoAugmentCutout | AugmentPolicy::RandAugment => {
+            Err(Error::input("augment.policy: this policy is not connected to the engine"))
+        }
+    }
+}
+
+/// Everything a run needs, ready.
+struct Session<'a> {
+    job: &'a Job<'a>,
+    counts: ClassCounts,
+    trainer: Trainer,
+    train: Loader<ImageSet>,
+    interim: Option<Loader<ImageSet>>,
+    test: Loader<ImageSet>,
+    provenance: Provenance,
+}
+
+/// Makes the run, or goes on with it; see the module's words on resuming.
+///
+/// `stop` is looked at after every step; the running epoch is then given up.
+///
+/// # Errors
+/// [`Error::Input`] for what cannot be used (recipe, data, damaged folder); [`Error::Run`] when
+/// training fails: a loss that is no number is reported with the step and the ids of its images,
+/// and the state is saved as `diverged.safetensors`.
+pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+    tch::set_num_threads(i32::try_from(job.threads).unwrap_or(i32::MAX));
+    let mut session = Session::new(job)?;
+    let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
+    let (done, mut seconds) = match resumed {
+        Some((about, state)) => {
+            session.trainer.load_state(&state)?;
+            (about.epoch, about.seconds)
+        }
+        None => (0, 0.0),
+    };
+    let mut epochs = job.dir.epochs_until(done)?;
+    let total = job.recipe.optim.epochs;
+    observer.begin(total, session.train.batches(), done);
+    for epoch in done + 1..=total {
+        let start = Instant::now();
+        let Some(record) = session.epoch(epoch, observer, stop)? else {
+            return Ok(Outcome::Stopped { epoch: epoch - 1 });
+        };
+        seconds += start.elapsed().as_secs_f64();
+        job.dir.append_epoch(&record)?;
+        let state = session.trainer.state()?;
+        checkpoint::save(job.dir, epoch, &state, seconds, job.recipe.run.keep_checkpoints)?;
+        observer.epoch(&record);
+        epochs.push(record);
+    }
+    session.finish(epochs, seconds).map(|r| Outcome::Finished(Box::new(r)))
+}
+
+impl<'a> Session<'a> {
+    fn new(job: &'a Job<'a>) -> Result<Self> {
+        let (recipe, data) = (job.recipe, &job.data);
+        let manifest = SubsetManifest::choose(
+            recipe.data.set.name(),
+            &data.train.labels,
+            data.train.classes(),
+            &subset_rule(recipe)?,
+        )?;
+        atomic::write_json(&job.dir.file("subset.json"), &manifest)?;
+        let counts = manifest.class_counts()?;
+        let trainer = Trainer::new(&trainer_spec(recipe), &counts, recipe.run.seed, job.device)?;
+        let provenance = provenance(job, &manifest, &trainer);
+        job.dir.provenance(&provenance)?;
+        let normalize = Normalize::new(&recipe.augment.mean, &recipe.augment.std)?;
+        let training = LoaderOptions {
+            batch_size: recipe.optim.batch_size,
+            views: recipe.method.name.views(),
+            pipeline: pipeline(recipe)?,
+            normalize: normalize.clone(),
+            layout: Layout::Nchw,
+            threads: job.threads,
+            prefetch: 2,
+            drop_last: true,
+            order: BatchOrder::Shuffled,
+        };
+        let evaluation = LoaderOptions {
+            batch_size: recipe.eval.batch_size,
+            views: 1,
+            pipeline: Pipeline::Plain,
+            drop_last: false,
+            order: BatchOrder::Sequential,
+            ..training.clone()
+        };
+        let streams = Streams::new(recipe.run.seed);
+        let source = Arc::new(data.train.clone());
+        let train = Loader::new(source, &manifest.indices, streams, training)?;
+        let test_set = Arc::new(data.test.clone());
+        let all: Vec<u32> = (0..data.test.len() as u32).collect();
+        let interim = match recipe.eval.interim_per_class {
+            0 => None,
+            n => Some(Loader::new(
+                Arc::clone(&test_set),
+                &first_per_class(&data.test, n),
+                streams,
+                evaluation.clone(),
+            )?),
+        };
+        let test = Loader::new(test_set, &all, streams, evaluation)?;
+        Ok(Self { job, counts, trainer, train, interim, test, provenance })
+    }
+
+    /// One epoch with its evaluation; none if asked to stop.
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<EpochRecord>> {
+        let recipe = self.job.recipe;
+        let lr = learning_rate(&recipe.optim, recipe.data.set, epoch);
+        let start = Instant::now();
+        let mut sums = [0.0; 3];
+        let steps = self.train.batches();
+        for (number, batch) in self.train.epoch(epoch as u64).enumerate() {
+            let batch = batch?;
+            let (h, w, c) = batch.shape;
+            let rows = batch.labels.len() * recipe.method.name.views();
+            let images = Images { values: &batch.images, shape: [rows, c, h, w] };
+            let outcome = self.trainer.step(images, &batch.labels, lr)?;
+            if !outcome.applied {
+                return Err(self.diverged(epoch, number + 1, &batch.ids, outcome.loss));
+            }
+            for (sum, loss) in
+                sums.iter_mut().zip([outcome.loss_cls, outcome.loss_con, outcome.loss])
+            {
+                *sum += loss;
+            }
+            observer.step(epoch, number + 1, outcome.loss);
+            if stop.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
+        }
+        let train_seconds = start.elapsed().as_secs_f64();
+        let [loss_cls, loss_con, loss] = sums.map(|s| s / steps as f64);
+        let test = self.evaluation_after(epoch)?.map(|mut e| {
+            if epoch < recipe.optim.epochs {
+                e.confusion.clear();
+            }
+            e
+        });
+        Ok(Some(EpochRecord { epoch, lr, loss_cls, loss_con, loss, steps, test, train_seconds }))
+    }
+
+    fn diverged(&self, epoch: usize, step: usize, ids: &[u32], loss: f64) -> Error {
+        let path = self.job.dir.file("diverged.safetensors");
+        let saved = self
+            .trainer
+            .state()
+            .and_then(|s| super::to_safetensors(&s))
+            .and_then(|bytes| atomic::write(&path, &bytes));
+        let where_saved = match saved {
+            Ok(()) => format!("the state before the step is in {}", path.display()),
+            Err(e) => format!("the state could not be saved ({e})"),
+        };
+        Error::run(format!(
+            "loss {loss} in epoch {epoch}, step {step}, training images {ids:?}; {where_saved}; try a lower optim.lr or more \
+             optim.warmup-epochs"
+        ))
+    }
+
+    fn evaluation_after(&mut self, epoch: usize) -> Result<Option<Evaluation>> {
+        let recipe = self.job.recipe;
+        if epoch == recipe.optim.epochs {
+            return evaluate(&mut self.trainer, &self.test, &self.counts).map(Some);
+        }
+        if !epoch.is_multiple_of(recipe.eval.every) {
+            return Ok(None);
+        }
+        let loader = self.interim.as_ref().unwrap_or(&self.test);
+        evaluate(&mut self.trainer, loader, &self.counts).map(Some)
+    }
+
+    fn finish(self, mut epochs: Vec<EpochRecord>, seconds: f64) -> Result<RunRecord> {
+        let tested = || epochs.iter().filter_map(|e| Some((e.epoch, e.test.as_ref()?)));
+        let Some((_, last)) = tested().next_back() else {
+            return Err(Error::run("no epoch was evaluated"));
+        };
+        let last = last.clone();
+        // The first of equals, so that more epochs never change what is called best.
+        let (epoch, best) =
+            tested().fold(
+                (0, &last),
+                |best, t| {
+                    if best.0 == 0 || t.1.top1 > best.1.top1 { t } else { best }
+                },
+            );
+        let mut best = BestEpoch { epoch, test: best.clone() };
+        best.test.confusion.clear();
+        epochs.iter_mut().filter_map(|e| e.test.as_mut()).for_each(|t| t.confusion.clear());
+        let record = RunRecord {
+            id: self.job.id.to_owned(),
+            recipe: self.job.recipe.clone(),
+            marks: self.job.marks.clone(),
+            provenance: self.provenance,
+            counts: self.counts.as_slice().to_vec(),
+            class_names: self.job.data.train.class_names.clone(),
+            last,
+            best,
+            epochs,
+            seconds,
+        };
+        self.job.dir.finish(&record)?;
+        Ok(record)
+    }
+}
+
+/// Evaluates on the images of `loader`: eval mode, one view, no prior.
+///
+/// # Errors
+/// As [`Trainer::logits`] and [`Metrics::add`].
+fn evaluate(
+    trainer: &mut Trainer,
+    loader: &Loader<ImageSet>,
+    counts: &ClassCounts,
+) -> Result<Evaluation> {
+    let mut metrics = Metrics::new(counts);
+    for batch in loader.epoch(0) {
+        let batch = batch?;
+        let (h, w, c) = batch.shape;
+        let logits = trainer
+            .logits(Images { values: &batch.images, shape: [batch.labels.len(), c, h, w] })?;
+        metrics.add(&logits, &batch.labels)?;
+    }
+    metrics.finish()
+}
+
+/// The first `n` images of each class, in order.
+fn first_per_class(set: &ImageSet, n: usize) -> Vec<u32> {
+    let mut seen = vec![0; set.classes()];
+    let mut take = |label: u32| {
+        seen[label as usize] += 1;
+        seen[label as usize] <= n
+    };
+    (0..set.len() as u32).filter(|&i| take(set.labels[i as usize])).collect()
+}
+
+fn provenance(job: &Job<'_>, manifest: &SubsetManifest, trainer: &Trainer) -> Provenance {
+    Provenance {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("RESCOM_COMMIT").unwrap_or("unknown").to_owned(),
+        libtorch: super::runtime().version.unwrap_or_else(|| "unknown".into()),
+        device: trainer.device_name(),
+        torch_threads: job.threads,
+        loader_threads: job.threads,
+        data_source: job.data.train.source.clone(),
+        data_sha256: job.data.train.sha256.clone(),
+        subset_sha256: manifest.sha256.clone(),
+        command: job.command.clone(),
+    }
+}

@@ -1,0 +1,171 @@
+//! From logits to the numbers of an evaluation. Plain arrays; libtorch has no part in it.
+
+use ndarray::Array2;
+
+use crate::{
+    Error, Result,
+    longtail::{ClassCounts, ShotGroup},
+    run::{Evaluation, GroupAccuracy, ReliabilityBin},
+};
+
+/// Bins of the expected calibration error.
+const ECE_BINS: usize = 15;
+
+/// Adds up an evaluation batch by batch.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    groups: Vec<ShotGroup>,
+    /// `confusion[true][predicted]`.
+    confusion: Vec<Vec<u64>>,
+    top5: u64,
+    bins: [(u64, f64, u64); ECE_BINS],
+}
+
+impl Metrics {
+    /// For classes with these training counts (they decide the shot groups).
+    pub fn new(counts: &ClassCounts) -> Self {
+        let classes = counts.classes();
+        Self {
+            groups: counts.shot_groups(),
+            confusion: vec![vec![0; classes]; classes],
+            top5: 0,
+            bins: [(0, 0.0, 0); ECE_BINS],
+        }
+    }
+
+    /// Adds a batch: logits [N, C] without prior, labels [N].
+    ///
+    /// # Errors
+    /// [`Error::Input`] if shapes or labels do not fit; [`Error::Run`] if a logit is not a number.
+    pub fn add(&mut self, logits: &Array2<f32>, labels: &[i64]) -> Result<()> {
+        let classes = self.confusion.len();
+        if logits.dim() != (labels.len(), classes) {
+            return Err(Error::input(format!(
+                "evaluation: logits of {:?}, expected ({}, {classes})",
+                logits.dim(),
+                labels.len()
+            )));
+        }
+        for (row, &label) in logits.rows().into_iter().zip(labels) {
+            let label = usize::try_from(label).ok().filter(|&y| y < classes).ok_or_else(|| {
+                Error::input(format!("evaluation: label {label} is outside 0..{classes}"))
+            })?;
+            if row.iter().any(|v| v.is_nan()) {
+                return Err(Error::run(
+                    "evaluation: the network's logits are not numbers; the run has diverged",
+                ));
+            }
+            self.add_one(row.iter().copied(), label);
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, row: impl Iterator<Item = f32> + Clone, label: usize) {
+        // The first of equal logits wins, as in the reference's argmax.
+        let (predicted, top) = row
+            .clone()
+            .enumerate()
+            .fold((0, f32::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best });
+        self.confusion[label][predicted] += 1;
+        let own = row.clone().nth(label).unwrap_or(f32::NEG_INFINITY);
+        let ahead =
+            row.clone().enumerate().filter(|&(i, v)| v > own || (v == own && i < label)).count();
+        self.top5 += u64::from(ahead < 5);
+        // The largest softmax value is 1 / sum exp(v - max).
+        let confidence = f64::from(1.0 / row.map(|v| (v - top).exp()).sum::<f32>());
+        // In float32, as the reference does: a confidence on a border belongs below it.
+        let bin = ((confidence as f32 * ECE_BINS as f32).ceil() as usize).clamp(1, ECE_BINS) - 1;
+        let (count, sum, correct) = &mut self.bins[bin];
+        *count += 1;
+        *sum += confidence;
+        *correct += u64::from(predicted == label);
+    }
+
+    /// The evaluation of everything added.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if nothing was added.
+    pub fn finish(self) -> Result<Evaluation> {
+        let images: u64 = self.confusion.iter().flatten().sum();
+        if images == 0 {
+            return Err(Error::input("evaluation: no test images"));
+        }
+        let correct: u64 = (0..self.confusion.len()).map(|c| self.confusion[c][c]).sum();
+        let per_class: Vec<f64> = self
+            .confusion
+            .iter()
+            .enumerate()
+            .map(|(c, row)| row[c] as f64 / row.iter().sum::<u64>().max(1) as f64)
+            .collect();
+        let group = |g: ShotGroup| {
+            let members: Vec<f64> = per_class
+                .iter()
+                .zip(&self.groups)
+                .filter(|(_, of)| **of == g)
+                .map(|(a, _)| *a)
+                .collect();
+            (!members.is_empty()).then(|| members.iter().sum::<f64>() / members.len() as f64)
+        };
+        let reliability: Vec<ReliabilityBin> = self
+            .bins
+            .iter()
+            .map(|&(count, sum, correct)| {
+                let n = count.max(1) as f64;
+                ReliabilityBin { count, confidence: sum / n, accuracy: correct as f64 / n }
+            })
+            .collect();
+        let share = |b: &ReliabilityBin| b.count as f64 / images as f64;
+        Ok(Evaluation {
+            images,
+            top1: correct as f64 / images as f64,
+            top5: self.top5 as f64 / images as f64,
+            groups: GroupAccuracy {
+                many: group(ShotGroup::Many),
+                medium: group(ShotGroup::Medium),
+                few: group(ShotGroup::Few),
+            },
+            ece: reliability.iter().map(|b| share(b) * (b.accuracy - b.confidence).abs()).sum(),
+            per_class,
+            reliability,
+            confusion: self.confusion,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr2;
+
+    use super::*;
+
+    #[test]
+    fn a_small_evaluation_by_hand() {
+        let counts = ClassCounts::new(vec![200, 50, 5]).unwrap();
+        let mut metrics = Metrics::new(&counts);
+        let logits = arr2(&[[2.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 3.0], [5.0, 0.0, 0.0f32]]);
+        metrics.add(&logits, &[0, 1, 2, 2]).unwrap();
+        let e = metrics.finish().unwrap();
+        assert_eq!((e.images, e.top1, e.top5), (4, 0.5, 1.0));
+        assert_eq!(e.per_class, [1.0, 0.0, 0.5]);
+        assert_eq!(
+            (e.groups.many, e.groups.medium, e.groups.few),
+            (Some(1.0), Some(0.0), Some(0.5))
+        );
+        assert_eq!(e.confusion, [[1, 0, 0], [1, 0, 0], [1, 0, 1]]);
+        // Confidences: 0.787, 1/3 (the fifth bin's upper end), 0.909, 0.987.
+        let conf = |v: f64| 1.0 / (1.0 + 2.0 * (-v).exp());
+        let expected = ((1.0 - conf(2.0)) + 1.0 / 3.0 + (1.0 - conf(3.0)) + conf(5.0)) / 4.0;
+        assert!((e.ece - expected).abs() < 1e-6, "{} {expected}", e.ece);
+        assert_eq!(e.reliability[4].count, 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let counts = ClassCounts::new(vec![2, 1]).unwrap();
+        let mut m = Metrics::new(&counts);
+        assert!(m.add(&arr2(&[[0.0, 1.0f32]]), &[2]).is_err());
+        assert!(m.add(&arr2(&[[0.0f32]]), &[0]).is_err());
+        assert_eq!(m.add(&arr2(&[[0.0, f32::NAN]]), &[0]).unwrap_err().exit_code(), 1);
+        assert!(m.finish().is_err());
+    }
+}

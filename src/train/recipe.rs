@@ -1,0 +1,100 @@
+//! From a checked recipe to the settings of a trainer.
+
+use super::config::{
+    Arch, Classification, ContrastKind, ContrastSpec, EncoderSpec, HardPairMiner, MethodSpec,
+    Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
+};
+use crate::run::{self, Method, Recipe, RescomModules};
+
+/// The trainer that `recipe` describes.
+pub fn trainer_spec(recipe: &Recipe) -> TrainerSpec {
+    TrainerSpec {
+        encoder: EncoderSpec {
+            arch: arch(recipe.model.arch),
+            in_channels: recipe.data.set.channels(),
+            width: None,
+        },
+        method: method_spec(recipe),
+        sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: recipe.optim.weight_decay },
+        precision: match recipe.run.precision {
+            run::Precision::Fp32 => Precision::F32,
+            run::Precision::Bf16 => Precision::Bf16,
+        },
+        channels_last: false,
+    }
+}
+
+fn arch(arch: run::Architecture) -> Arch {
+    use run::Architecture as A;
+    match arch {
+        A::Resnet20 => Arch::ResNet20,
+        A::Resnet32 => Arch::ResNet32,
+        A::Resnet44 => Arch::ResNet44,
+        A::Resnet56 => Arch::ResNet56,
+        A::Resnet110 => Arch::ResNet110,
+        A::Resnet50 => Arch::ResNet50,
+        A::Resnext50_32x4d => Arch::ResNeXt50,
+    }
+}
+
+fn method_spec(recipe: &Recipe) -> MethodSpec {
+    let classes = recipe.data.set.classes();
+    let c = &recipe.contrast;
+    let init = match c.queue_init {
+        run::QueueInit::Random => QueueInit::Random,
+        run::QueueInit::ExcludeUnfilled => QueueInit::ExcludeUnfilled,
+    };
+    let fifo = QueueSpec::Fifo { len: c.queue_per_class * classes, init };
+    let plain = |classification| MethodSpec {
+        classification,
+        siamese: false,
+        mixup_alpha: None,
+        contrast: None,
+    };
+    let balanced = plain(Classification::BalancedSoftmax);
+    let contrast = ContrastSpec {
+        con_weight: c.con_weight,
+        temperature: c.temperature,
+        projection_dim: recipe.model.projection_dim,
+        class_balanced_beta: None,
+        queue: None,
+        mining: None,
+        kind: ContrastKind::Supervised,
+    };
+    match recipe.method.name {
+        Method::CrossEntropy => plain(Classification::CrossEntropy),
+        Method::Mislas => MethodSpec {
+            mixup_alpha: Some(recipe.stage2.mixup_alpha),
+            ..plain(Classification::CrossEntropy)
+        },
+        Method::BalancedSoftmax => balanced,
+        Method::SupConBalancedSoftmax => MethodSpec { contrast: Some(contrast), ..balanced },
+        Method::MoCoBalancedSoftmax => MethodSpec {
+            contrast: Some(ContrastSpec {
+                queue: Some(fifo),
+                kind: ContrastKind::Momentum { momentum: c.encoder_momentum },
+                ..contrast
+            }),
+            ..balanced
+        },
+        Method::Rescom(RescomModules {
+            class_balanced_loss,
+            class_balanced_queue,
+            hard_pair_mining,
+            siamese_balanced_softmax,
+        }) => {
+            let ring = QueueSpec::ClassBalanced { per_class: c.queue_per_class, init };
+            let miner = HardPairMiner { num_pos: c.num_pos, num_neg: c.num_neg };
+            MethodSpec {
+                siamese: siamese_balanced_softmax,
+                contrast: Some(ContrastSpec {
+                    class_balanced_beta: class_balanced_loss.then_some(c.effective_number_beta),
+                    queue: Some(if class_balanced_queue { ring } else { fifo }),
+                    mining: hard_pair_mining.then_some(miner),
+                    ..contrast
+                }),
+                ..balanced
+            }
+        }
+    }
+}
