@@ -169,10 +169,11 @@ fn size(path: &Path) -> u64 {
 fn as_text(f: &Findings) -> String {
     let unknown = || "unknown".to_owned();
     let folder = f.libtorch_folder.as_ref().map_or_else(unknown, |p| p.display().to_string());
-    let cuda = match (f.libtorch_has_cuda, f.libtorch_has_cudnn) {
-        (false, _) => "built for the CPU",
-        (true, false) => "built with CUDA, no cuDNN found",
-        (true, true) => "built with CUDA, with cuDNN",
+    let cuda = match (f.libtorch_has_cuda, f.devices.len() > 1, f.libtorch_has_cudnn) {
+        (false, ..) => "built for the CPU",
+        (true, true, true) => "built with CUDA, with cuDNN",
+        (true, true, false) => "built with CUDA, finds no cuDNN",
+        (true, false, _) => "built with CUDA",
     };
     let mut lines = vec![
         format!("rescom     {} (built by {})", f.rescom, f.rustc),

@@ -7,15 +7,20 @@ cd "$(dirname "$0")/.."
 runs=reports/runs
 failures=
 
+# Ctrl-C reaches the stage itself, which saves what it has; this script then writes the index.
+trap : INT TERM
+
 stage() { # stage NAME COMMAND...: runs it, notes a failure
     name=$1
     shift
     echo "report: $name"
     "$@" && return 0
     code=$?
-    case $code in 130 | 143) exit "$code" ;; esac # interrupted by the user
+    how="failed (exit code $code); its last lines on the screen say what to do"
+    case $code in 130 | 143) how='was interrupted' ;; esac
     failures="$failures
-- **$name failed** (exit code $code); what to do is in the last lines it printed. \`make report\` starts it again."
+- **$name** $how. \`make report\` goes on from there."
+    case $code in 130 | 143) finish "$code" ;; esac
     return 1
 }
 
@@ -38,6 +43,14 @@ index() {
     } >"$runs/README.md.partial" && mv "$runs/README.md.partial" "$runs/README.md"
 }
 
+finish() { # finish CODE: the index; exits with CODE if a stage failed
+    index
+    echo "report: the index is $runs/README.md"
+    [ -z "$failures" ] && exit 0
+    echo "report: not complete$failures" >&2
+    exit "$1"
+}
+
 scripts/setup.sh --rust-only || exit 1
 # shellcheck disable=SC2086 # the arguments are words
 stage 'The simulation of the dual imbalance' cargo run --release --bin rescom-sim -- $SIM_ARGS
@@ -47,9 +60,4 @@ if stage 'The set-up of libtorch' scripts/setup.sh &&
     stage 'The training runs on Fashion-MNIST' cargo run --release --features train --bin rescom-repro -- \
         $REPRO_ARGS ${DATA:+--data "$DATA"}
 fi
-index
-echo "report: the index is $runs/README.md"
-if [ -n "$failures" ]; then
-    echo "report: not complete$failures" >&2
-    exit 1
-fi
+finish 1

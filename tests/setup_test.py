@@ -397,5 +397,56 @@ class Tools(SetupCase):
         self.assert_fails(self.set_up(python=str(self.folder / "bare/bin/python3")), "python3 has no pip", "python3-pip")
 
 
+class Report(SetupCase):
+    """`make report` in a copy of its scripts, with a stand-in for cargo that writes what the programs would."""
+
+    def report(self, training="mkdir -p reports/runs/b; echo '# Training' > reports/runs/b/report.md", version="2.11.0"):
+        copy, tools = self.folder / "copy", self.folder / "tools"
+        if not copy.exists():
+            shutil.copytree(REPOSITORY / "scripts", copy / "scripts")
+            (copy / ".cargo").mkdir()
+            tools.mkdir()
+            for file in ("Makefile", "Cargo.toml"):
+                shutil.copy(REPOSITORY / file, copy)
+        simulation = "mkdir -p reports/runs/a; echo '# Simulation' > reports/runs/a/report.md"
+        cases = f'*rescom-sim*) {simulation} ;; build*) ;; *rescom-repro*) {training} ;; *) exit 9 ;;'
+        (tools / "cargo").write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
+        (tools / "cargo").chmod(0o755)
+        own = self.folder / "mine"
+        shutil.rmtree(own, ignore_errors=True)
+        environment = self.environment(PATH=f"{tools}:{os.environ['PATH']}", LIBTORCH=str(Own.own(self, version)))
+        done = subprocess.run(["make", "report"], cwd=copy, env=environment, capture_output=True, text=True)
+        return done, (copy / "reports/runs/README.md").read_text()
+
+    def test_complete(self):
+        done, index = self.report()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("[Simulation](a/report.md)", index)
+        self.assertIn("[Training](b/report.md)", index)
+        self.assertNotIn("Not complete", index)
+
+    def test_training_fails_and_succeeds_later(self):
+        done, index = self.report(training="exit 2")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("[Simulation](a/report.md)", index)
+        self.assertIn("training runs on Fashion-MNIST** failed (exit code 2)", index)
+        done, index = self.report()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("Not complete", index)
+
+    def test_no_libtorch_still_gives_the_simulation(self):
+        done, index = self.report(version="2.9.1")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("2.9.1", done.stderr)
+        self.assertIn("[Simulation](a/report.md)", index)
+        self.assertIn("set-up of libtorch** failed", index)
+        self.assertNotIn("Training", index)
+
+    def test_interrupted(self):
+        done, index = self.report(training="exit 130")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("was interrupted", index)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -9,7 +9,7 @@ pub struct Runtime {
     pub library: Option<PathBuf>,
     /// Its version as stated beside that library ("2.11.0", perhaps "+cu130" behind it).
     pub version: Option<String>,
-    /// Whether it was built with CUDA.
+    /// Whether it was built with CUDA and its CUDA part is loaded; a GPU need not be here.
     pub cuda: bool,
     /// CUDA devices that it sees.
     pub cuda_devices: usize,
@@ -28,7 +28,8 @@ pub fn runtime() -> Runtime {
     Runtime {
         version: library.as_deref().and_then(stated_version),
         library,
-        cuda: tch::utils::has_cuda(),
+        // Not `has_cuda`, which is false without a GPU.
+        cuda: tch::utils::has_cudart(),
         cuda_devices: count(tch::Cuda::device_count()),
         cudnn: tch::Cuda::cudnn_is_available(),
         threads: count(tch::get_num_threads().into()),
