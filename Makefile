@@ -7,6 +7,10 @@ ARGS =
 SIM_ARGS = dual-imbalance
 REPRO_ARGS = fashion-mnist --imb 10,50,100 --methods ce,balanced-softmax,rescom --preset quick
 export SIM_ARGS REPRO_ARGS
+# Set but empty would hide from cargo what set-up wrote.
+ifeq ($(LIBTORCH),)
+unexport LIBTORCH
+endif
 
 TRAIN = --features train
 STRICT = -- -D warnings

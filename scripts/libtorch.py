@@ -228,7 +228,7 @@ def fetch(wheel, python, cache, wheels_folder, temporary, lock):
     command += ["--implementation", "cp", "--python-version", python, "--platform", wheel["platform"]]
     command += [*pip_flags(), "--dest", str(path.parent)]
     say(f"fetching {wheel['file']}")
-    environment = {**os.environ, "TMPDIR": str(temporary)}
+    environment = {**os.environ, "TMPDIR": str(temporary), "PIP_REQUIRE_VIRTUALENV": "0"}
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", env=environment, pass_fds=(lock,))
     if done.returncode != 0:
         raise SetupError(no_pip(done.stderr) or pip_says(done.stderr, wheel, cache))
@@ -317,8 +317,12 @@ def assemble(root, device, pins, wheels, wheels_folder, lock):
         os.sync()
         if root.exists():
             say(f"{root} was not finished by this script or has changed since; replacing it")
-            shutil.rmtree(root)
-        partial.rename(root)
+            old = cache / f"{root.name}.partial.old"
+            root.rename(old)
+            partial.rename(root)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            partial.rename(root)
         os.sync()
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -190,6 +190,9 @@ class Fetching(SetupCase):
         self.assertEqual(len(self.index.asked), 2, "the second call fetched")
         self.assertEqual(before, {p: p.stat().st_mtime_ns for p in [*self.root.rglob("*"), self.config]})
 
+    def test_a_pip_that_wants_a_virtual_environment_and_an_empty_libtorch(self):
+        self.assert_ready(self.set_up(PIP_REQUIRE_VIRTUALENV="1", LIBTORCH=""))
+
     def test_transfer_cut_off(self):
         self.index.mode = "cut"
         self.assert_fails(self.set_up(), TORCH_WHEEL, "again")
