@@ -4,23 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DataSet, ImageSet, Progress, cache, debian, idx};
+use super::{DataSet, ImageSet, Progress, cache, debian, idx, names};
 use crate::augment::Normalize;
 use crate::{Error, Result};
 
 /// Names by label.
-pub const CLASS_NAMES: [&str; 10] = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-];
+pub const CLASS_NAMES: [&str; 10] = names::FASHION;
 
 /// Zero pixels added on each side: 28x28 becomes 32x32.
 pub const PADDING: usize = 2;

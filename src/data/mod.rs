@@ -4,13 +4,21 @@
 //! Invariant: never draws ambient randomness, never uses unchecked bytes: what a file claims
 //! (sizes, label ranges) is compared with what it holds before memory is taken for it.
 
+mod archive;
 pub mod cache;
+pub mod cifar;
 mod debian;
+mod decode;
 pub mod fashion;
+mod files;
 pub mod idx;
 mod loader;
+mod names;
+mod pickle;
 mod set;
+pub mod synthetic;
 
+pub use files::{Broken, ImageFiles};
 pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
 pub use set::{DataSet, ImageSet, ImageSource};
 

@@ -27,6 +27,14 @@ pub trait ImageSource: Send + Sync {
     fn image<'a>(&'a self, id: u32, buffer: &'a mut Vec<u8>) -> Result<ImageRef<'a>>;
 }
 
+/// A decoded picture: height * width * 3 bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rgb<'a> {
+    pub(super) pixels: &'a [u8],
+    pub(super) height: usize,
+    pub(super) width: usize,
+}
+
 /// Images of one size, in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageSet {
