@@ -31,6 +31,8 @@ struct Cli {
 enum Command {
     /// Sweep over Fashion-MNIST-LT (fetched if it is not there).
     FashionMnist(Box<plan::FashionArgs>),
+    /// Sweep over CIFAR-10-LT and CIFAR-100-LT (from a folder on disk).
+    Cifar(Box<plan::CifarArgs>),
     /// Write the report of finished runs anew, from their records alone.
     Report(report::ReportArgs),
     /// Print versions, devices, caches and data sets, and a remedy for what is missing.
@@ -48,6 +50,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::FashionMnist(args) => sweep::run(&args.plan()),
+        Command::Cifar(args) => sweep::run(&args.plan()),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {

@@ -102,6 +102,48 @@ impl FashionArgs {
     }
 }
 
+/// The two CIFAR sets.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum CifarArg {
+    /// CIFAR-10.
+    Cifar10,
+    /// CIFAR-100.
+    Cifar100,
+}
+
+/// Arguments of `cifar`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  rescom-repro cifar --imb 10,50,100 --dry-run\n  rescom-repro cifar --dataset cifar10 --imb 100 --preset quick --data synthetic"
+)]
+pub(crate) struct CifarArgs {
+    #[command(flatten)]
+    sweep: SweepArgs,
+    /// Data sets.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "cifar10,cifar100")]
+    dataset: Vec<CifarArg>,
+    /// Folder that holds a CIFAR folder or archive, or `synthetic` for a generated set.
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+}
+
+impl CifarArgs {
+    /// What to do.
+    pub(crate) fn plan(&self) -> PlanRequest {
+        let id = |arg: &CifarArg| match arg {
+            CifarArg::Cifar10 => DataSetId::Cifar10,
+            CifarArg::Cifar100 => DataSetId::Cifar100,
+        };
+        PlanRequest {
+            name: "cifar",
+            sets: self.dataset.iter().map(id).collect(),
+            order: ClassOrder::Natural,
+            data: self.data.clone(),
+            args: self.sweep.clone(),
+        }
+    }
+}
+
 /// A sweep as asked for.
 pub(crate) struct PlanRequest {
     /// Name of the command.
@@ -127,16 +169,25 @@ pub(crate) struct PlannedRun {
     pub(crate) marks: Marks,
 }
 
-/// The built-in recipe for a data set at a factor.
-fn built_in(set: DataSetId, _factor: f64) -> Result<(&'static str, &'static str)> {
+macro_rules! recipe {
+    ($name:literal) => {
+        ($name, include_str!(concat!("recipes/", $name)))
+    };
+}
+
+/// The built-in recipe for a data set, of the nearest factor that there is one for.
+fn built_in(set: DataSetId, factor: f64) -> (&'static str, &'static str) {
     match set {
-        DataSetId::FashionMnist => {
-            Ok(("fashion-mnist-lt.toml", include_str!("recipes/fashion-mnist-lt.toml")))
-        }
-        other => Err(Error::input(format!(
-            "{}: no built-in recipe; give one with --recipe FILE",
-            other.name()
-        ))),
+        DataSetId::FashionMnist => recipe!("fashion-mnist-lt.toml"),
+        DataSetId::Cifar10 if factor >= 75.0 => recipe!("cifar10-lt-imb100.toml"),
+        DataSetId::Cifar10 if factor >= 30.0 => recipe!("cifar10-lt-imb50.toml"),
+        DataSetId::Cifar10 => recipe!("cifar10-lt-imb10.toml"),
+        DataSetId::Cifar100 if factor >= 75.0 => recipe!("cifar100-lt-imb100.toml"),
+        DataSetId::Cifar100 if factor >= 30.0 => recipe!("cifar100-lt-imb50.toml"),
+        DataSetId::Cifar100 => recipe!("cifar100-lt-imb10.toml"),
+        DataSetId::ImagenetLt => recipe!("imagenet-lt-resnet50.toml"),
+        DataSetId::Inat18 => recipe!("inat18-resnet50.toml"),
+        DataSetId::PlacesLt => recipe!("places-lt-resnet50.toml"),
     }
 }
 
@@ -189,7 +240,7 @@ impl PlanRequest {
                 RecipeFile::parse(&text, &path.display().to_string())?
             }
             None => {
-                let (name, text) = built_in(set, factor)?;
+                let (name, text) = built_in(set, factor);
                 RecipeFile::parse(text, name)?
             }
         };

@@ -120,9 +120,11 @@ fn pipeline(recipe: &Recipe) -> Result<Pipeline> {
     match recipe.augment.policy {
         AugmentPolicy::CropFlip => Ok(Pipeline::Small(SmallImages::LIGHT)),
         AugmentPolicy::CropFlipCutout => Ok(Pipeline::Small(SmallImages::GREY)),
-        AugmentPolicy::AutoAugmentCutout | AugmentPolicy::RandAugment => {
-            Err(Error::input("augment.policy: this policy is not connected to the engine"))
-        }
+        AugmentPolicy::AutoAugmentCutout => Ok(Pipeline::Small(SmallImages::CIFAR)),
+        AugmentPolicy::RandAugment => Err(Error::input(
+            "recipe, augment.policy = rand-augment: training on folders of large images is not connected yet; \
+             expected crop-flip, crop-flip-cutout or auto-augment-cutout",
+        )),
     }
 }
 
