@@ -3,10 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::{
-    methods::{Method, MethodParams, Modules},
-    network::{Arch, EncoderSpec},
-};
+pub use super::network::{Arch, EncoderSpec};
 use crate::{Error, Result};
 
 /// How unfilled slots of a queue are treated at the start of training.
@@ -72,13 +69,15 @@ pub struct HardPairMiner {
     pub num_neg: usize,
 }
 
-/// Which keys are positives of an anchor, and which network makes the keys.
+/// Which network makes the keys. Keys of the anchor's class are positives in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ContrastKind {
-    /// Keys of the same class are positives; the encoder itself makes them (SupCon and ResCom).
+    /// The encoder itself, both views being anchors and keys (SupCon and ResCom).
     Supervised,
-    /// The other view is the only positive; a momentum copy of the encoder makes all keys (MoCo).
+    /// A momentum copy of the encoder (MoCo): view 1 gives the anchors, the copy's view 2 the keys, which
+    /// then enter a FIFO queue. Nothing public says which form the paper's MoCo + Balanced Softmax
+    /// has; this one (labels decide what is positive) is assumed.
     Momentum {
         /// m in theta_k = m theta_k + (1 - m) theta_q, 0.999 as in MoCo.
         momentum: f64,
@@ -153,6 +152,12 @@ impl MethodSpec {
                 ));
             }
         }
+        let momentum = self.contrast.as_ref().is_some_and(ContrastSpec::has_key_network);
+        if momentum && self.siamese {
+            return Err(Error::input(
+                "siamese = true: with contrast.kind = momentum only view 1 passes the encoder; set it to false",
+            ));
+        }
         self.contrast.as_ref().map_or(Ok(()), |c| c.check(classes))
     }
 }
@@ -165,6 +170,11 @@ fn positive(field: &str, value: f64) -> Result<()> {
 }
 
 impl ContrastSpec {
+    /// Whether a momentum copy of the encoder makes the keys.
+    pub fn has_key_network(&self) -> bool {
+        matches!(self.kind, ContrastKind::Momentum { .. })
+    }
+
     fn check(&self, classes: usize) -> Result<()> {
         positive("contrast.temperature", self.temperature)?;
         if !(self.con_weight.is_finite() && self.con_weight >= 0.0) {
@@ -196,9 +206,7 @@ impl ContrastSpec {
             )));
         }
         if !matches!(self.queue, Some(QueueSpec::Fifo { .. })) || self.mining.is_some() {
-            return Err(Error::input(
-                "contrast.kind = momentum: needs a fifo queue and no mining (MoCo knows no labels)",
-            ));
+            return Err(Error::input("contrast.kind = momentum: needs a fifo queue and no mining"));
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ impl Contrast {
         Ok(Self { spec: spec.clone(), weights: weights.transpose()?, queue, key_model })
     }
 
-    /// Momentum keys of all rows, no gradient; the key network first follows the encoder.
+    /// Unit keys of `images` from the key network, no gradient, after it has followed the encoder.
     pub(super) fn momentum_keys(
         &mut self,
         model: &Model,
@@ -87,7 +87,10 @@ impl Contrast {
     fn pairs(&self, z: &Tensor, labels: &Tensor, keys: Option<&Tensor>) -> TorchResult<Pairs> {
         let mining = self.spec.mining;
         match (&self.queue, keys) {
-            (Some(Queue::Fifo(queue)), Some(keys)) => Pairs::momentum(z, keys, queue),
+            (Some(Queue::Fifo(queue)), Some(keys)) => {
+                let of_batch = Pairs::with_keys(z, labels, keys, labels)?;
+                of_batch.with(Pairs::fifo(z, labels, queue, None)?)
+            }
             (Some(Queue::Fifo(queue)), None) => {
                 Pairs::in_batch(z, labels)?.with(Pairs::fifo(z, labels, queue, mining)?)
             }
@@ -98,12 +101,18 @@ impl Contrast {
         }
     }
 
+    /// Whether a momentum copy of the encoder makes the keys.
+    pub(super) fn has_key_network(&self) -> bool {
+        self.key_model.is_some()
+    }
+
     /// lambda.
     pub(super) fn con_weight(&self) -> f64 {
         self.spec.con_weight
     }
 
-    /// L_con of unit rows `z` [2B, D] with `labels` [2B]; `keys`: those of the momentum network.
+    /// L_con of unit rows `z` with their labels: both views [2B, D], or view 1 [B, D] and the `keys`
+    /// [B, D] of view 2 from the momentum network.
     pub(super) fn loss(
         &self,
         z: &Tensor,

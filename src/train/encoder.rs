@@ -4,7 +4,8 @@ use tch::Tensor;
 
 use super::{
     config::{Arch, EncoderSpec},
-    store::{BatchNorm, Conv, Layout, Pass, TorchResult},
+    layout::{BatchNorm, Conv, Layout},
+    store::{Pass, TorchResult},
 };
 
 /// Called with the output of `bn1` and of every stage, for tests against reference values.

@@ -140,18 +140,16 @@ impl Pairs {
         Ok(Self { sim, positive: positive.f_logical_and(&valid)?, valid: Some(valid) })
     }
 
-    /// MoCo: the other view's momentum key is the positive (column 0), the queue holds negatives.
-    /// `z`, `keys` [M, D], both with view 1 first.
-    pub(super) fn momentum(z: &Tensor, keys: &Tensor, queue: &FifoQueue) -> TorchResult<Self> {
-        let z = wide(z)?;
-        let m = z.size()[0];
-        let other_view = keys.f_roll([m / 2], [0])?;
-        let own = z.f_mul(&other_view)?.f_sum_dim_intlist([1i64].as_slice(), true, z.kind())?;
-        let others = z.f_matmul(&queue.keys().f_tr()?)?;
-        let positive = own.f_ones_like()?.f_to_kind(Kind::Bool)?;
-        let one = Self { sim: own, positive, valid: None };
-        let negative = others.f_zeros_like()?.f_to_kind(Kind::Bool)?;
-        one.with(Self::all(others, negative, queue.filled_mask()?.as_ref())?)
+    /// `keys` [K, D] with `key_labels` [K] of another network; same label is positive.
+    pub(super) fn with_keys(
+        z: &Tensor,
+        labels: &Tensor,
+        keys: &Tensor,
+        key_labels: &Tensor,
+    ) -> TorchResult<Self> {
+        let sim = wide(z)?.f_matmul(&wide(keys)?.f_tr()?)?;
+        let positive = labels.f_unsqueeze(1)?.f_eq_tensor(&key_labels.f_unsqueeze(0)?)?;
+        Ok(Self { sim, positive, valid: None })
     }
 
     /// These keys followed by `more`, for the same anchors.
@@ -206,4 +204,17 @@ pub(super) fn weighted_mean(
         None => per_anchor.shallow_clone(),
     };
     weighted.f_mean(weighted.kind())
+}
+
+/// Mean over rows of (1 - s_y) (-log p_y) + s_y mean_k(-log p_k); `smoothing` s [C].
+pub(super) fn label_aware(
+    logits: &Tensor,
+    labels: &Tensor,
+    smoothing: &Tensor,
+) -> TorchResult<Tensor> {
+    let log_p = wide(logits)?.f_log_softmax(1, None)?;
+    let own = log_p.f_gather(1, &labels.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?.f_neg()?;
+    let all = log_p.f_mean_dim([1i64].as_slice(), false, log_p.kind())?.f_neg()?;
+    let s = smoothing.f_index_select(0, labels)?;
+    own.f_add(&all.f_sub(&own)?.f_mul(&s)?)?.f_mean(log_p.kind())
 }

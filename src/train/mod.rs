@@ -5,11 +5,12 @@ mod border;
 mod checkpoint;
 pub mod config;
 mod contrastive;
+mod convert;
 mod encoder;
 pub mod engine;
 mod host;
+mod layout;
 mod loss;
-mod methods;
 mod metrics;
 mod mixup;
 mod model;
@@ -20,15 +21,19 @@ mod recipe;
 mod runtime;
 mod schedule;
 mod sgd;
+mod smoothing;
+pub mod stage2;
 mod store;
 mod trainer;
 
 pub use border::Images;
+pub use convert::{Converted, convert, initial_state, state_names};
 pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
 pub use metrics::Metrics;
 pub use recipe::trainer_spec;
 pub use runtime::{Runtime, runtime};
 pub use schedule::learning_rate;
+pub use smoothing::{LabelAwareSmoothing, SmoothingShape};
 pub use trainer::{StepOutcome, Trainer};
 
 impl From<tch::TchError> for crate::Error {

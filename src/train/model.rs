@@ -6,7 +6,8 @@ use super::{
     config::{EncoderSpec, Precision},
     encoder::{Encoder, Watch},
     host::HostTensors,
-    store::{BatchNorm, Layout, Linear, Pass, Store, TorchResult},
+    layout::{BatchNorm, Layout, Linear},
+    store::{Pass, Store, TorchResult},
 };
 use crate::{Result, rng::Streams};
 
@@ -48,7 +49,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(spec: &ModelSpec<'_>, streams: &Streams, device: Device) -> Self {
+    fn build(spec: &ModelSpec<'_>) -> (Layout, Encoder, Linear, Option<Projection>) {
         let mut layout = Layout::default();
         let encoder = Encoder::build(spec.encoder, &mut layout);
         let dim = spec.encoder.feature_dim() as i64;
@@ -59,6 +60,16 @@ impl Model {
             bn: layout.batch_norm("mlp.1", dim),
             out: layout.linear("mlp.3", dim, out as i64, kaiming),
         });
+        (layout, encoder, linear, projection)
+    }
+
+    /// Names and shapes alone, no memory for values.
+    pub(super) fn layout(spec: &ModelSpec<'_>) -> Layout {
+        Self::build(spec).0
+    }
+
+    pub(super) fn new(spec: &ModelSpec<'_>, streams: &Streams, device: Device) -> Self {
+        let (layout, encoder, linear, projection) = Self::build(spec);
         let store = Store::new(layout, streams, device, spec.channels_last);
         let bf16 = spec.precision == Precision::Bf16;
         Self { store, encoder, linear, projection, bf16 }
@@ -89,6 +100,11 @@ impl Model {
 
     pub(super) fn import(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
         self.store.import(prefix, from)
+    }
+
+    /// [`import`](Self::import) of the entries that are there; the others stay.
+    pub(super) fn import_present(&mut self, from: &HostTensors) -> Result<()> {
+        self.store.import_present("", from)
     }
 
     /// Images [N, C, H, W] on the model's device through encoder and heads.

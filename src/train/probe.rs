@@ -4,14 +4,15 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    config::{Classification, MethodSpec, QueueInit, QueueSpec},
+    config::{Classification, EncoderSpec, MethodSpec, Precision, QueueInit, QueueSpec},
     contrastive,
-    host::{HostData, HostTensor, HostTensors},
+    host::{HostTensor, HostTensors},
     loss::{self, Pairs},
-    model::normalise,
+    mixup::Mixed,
+    model::{Model, ModelSpec, normalise},
     queue::ClassBalancedQueue,
 };
-use crate::{Error, Result, longtail::ClassCounts};
+use crate::{Error, Result, longtail::ClassCounts, rng::Streams};
 
 fn input(tensors: &HostTensors, name: &str) -> Result<Tensor> {
     let found = tensors.get(name).map(|t| t.to_torch(Device::Cpu));
@@ -134,23 +135,146 @@ pub fn queue_write(
     Ok(out)
 }
 
-/// Supervised contrastive loss of similarities `sim` [M, K] with 0/1 `positive` [M, K]: `loss`
-/// (mean over all anchors), `loss_per_anchor` [M] and `grad_sim` [M, K], in the type of `sim`.
+/// Supervised contrastive loss of `anchors` [N, D] with `labels` [N], in their own float type. Keys are
+/// the other anchors, or, where `keys` lists any, those [K, D] with their labels [K], side by side.
+/// Gives `loss` (mean over all anchors), `loss_per_anchor` [N], `grad_features` [N, D] and `grad_sim`.
 ///
 /// # Errors
 /// [`Error::Run`] if libtorch refuses the shapes.
-pub fn supcon(sim: &HostTensor, positive: &HostTensor, temperature: f64) -> Result<HostTensors> {
-    let sim = leaf(&sim.to_torch(Device::Cpu));
-    let positive = positive.to_torch(Device::Cpu).f_to_kind(Kind::Bool)?;
-    let pairs = Pairs { sim: sim.shallow_clone(), positive, valid: None };
+pub fn supcon(
+    anchors: &HostTensor,
+    labels: &HostTensor,
+    keys: &[(&HostTensor, &HostTensor)],
+    temperature: f64,
+) -> Result<HostTensors> {
+    let z = leaf(&anchors.to_torch(Device::Cpu));
+    let labels = labels.to_torch(Device::Cpu);
+    let mut pairs: Option<Pairs> = None;
+    for (keys, of) in keys {
+        let (keys, of) = (keys.to_torch(Device::Cpu), of.to_torch(Device::Cpu));
+        let more = Pairs::with_keys(&z, &labels, &keys, &of)?;
+        pairs = Some(match pairs {
+            Some(pairs) => pairs.with(more)?,
+            None => more,
+        });
+    }
+    let pairs = pairs.map_or_else(|| Pairs::in_batch(&z, &labels), Ok)?;
     let per_anchor = pairs.supcon(temperature)?;
-    let loss = loss::weighted_mean(&per_anchor, &Tensor::new(), None)?;
-    let grad = Tensor::f_run_backward(&[&loss], &[&sim], false, false)?;
-    let named = [("loss", &loss), ("loss_per_anchor", &per_anchor), ("grad_sim", &grad[0])];
+    let loss = loss::weighted_mean(&per_anchor, &labels, None)?;
+    let grad = Tensor::f_run_backward(&[&loss], &[&z, &pairs.sim], false, false)?;
+    let named = [
+        ("loss", &loss),
+        ("loss_per_anchor", &per_anchor),
+        ("grad_features", &grad[0]),
+        ("grad_sim", &grad[1]),
+    ];
     Ok(named.map(|(name, t)| (name.to_owned(), HostTensor::from_torch(t))).into())
 }
 
-/// Values as float64, for tests that run the same computation in both precisions.
-pub fn to_double(tensor: &HostTensor) -> HostTensor {
-    HostTensor { shape: tensor.shape.clone(), data: HostData::F64(tensor.to_f64()) }
+/// Label-aware smoothed loss of `logits` [N, C] against `labels` [N] with smoothing per class: `loss`, `grad_logits`.
+///
+/// # Errors
+/// [`Error::Run`] if libtorch refuses the shapes.
+pub fn label_aware(
+    logits: &HostTensor,
+    labels: &HostTensor,
+    smoothing: &[f64],
+) -> Result<HostTensors> {
+    let logits = leaf(&logits.to_torch(Device::Cpu));
+    let smoothing = Tensor::from_slice(smoothing).f_to_kind(logits.kind())?;
+    let loss = loss::label_aware(&logits, &labels.to_torch(Device::Cpu), &smoothing)?;
+    let grad = Tensor::f_run_backward(&[&loss], &[&logits], false, false)?;
+    let named = [("loss", &loss), ("grad_logits", &grad[0])];
+    Ok(named.map(|(name, t)| (name.to_owned(), HostTensor::from_torch(t))).into())
+}
+
+/// Mixup of `x` [N, ...] by a permutation: `mixed`, and for `logits` the mixed cross-entropy `loss` and `grad_logits`.
+///
+/// # Errors
+/// [`Error::Input`] if an input (`x`, `perm`, `labels`, `logits`) is missing.
+pub fn mixup(inputs: &HostTensors, lambda: f64) -> Result<HostTensors> {
+    let (x, labels) = (input(inputs, "x")?, input(inputs, "labels")?);
+    let mixed = Mixed::new(&x, &labels, &input(inputs, "perm")?, lambda)?;
+    let logits = leaf(&input(inputs, "logits")?);
+    let loss = mixed.loss(&logits, None)?;
+    let grad = Tensor::f_run_backward(&[&loss], &[&logits], false, false)?;
+    let named = [("mixed", &mixed.images), ("loss", &loss), ("grad_logits", &grad[0])];
+    Ok(named.map(|(name, t)| (name.to_owned(), HostTensor::from_torch(t))).into())
+}
+
+/// An encoder with a given state, for [`Encoding`].
+#[derive(Debug)]
+pub struct EncoderProbe(Model);
+
+/// What an encoder made of some images.
+#[derive(Debug)]
+pub struct Encoding {
+    /// f [N, F].
+    pub features: HostTensor,
+    /// Spatial mean [N, channels] and shape of the output of `bn1` and of each stage, by name.
+    pub stages: Vec<(String, HostTensor, Vec<i64>)>,
+    /// `grad_input` and `grad.<name>` of sum(features * r), where r was given.
+    pub gradients: HostTensors,
+}
+
+impl EncoderProbe {
+    /// An encoder with the entries `encoder.*` of `state`; `channels_last` as in training.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an entry of another shape.
+    pub fn new(spec: &EncoderSpec, state: &HostTensors, channels_last: bool) -> Result<Self> {
+        spec.check()?;
+        let model = ModelSpec {
+            encoder: spec,
+            classes: 1,
+            projection_dim: None,
+            precision: Precision::F32,
+            channels_last,
+        };
+        let mut model = Model::new(&model, &Streams::new(0), Device::Cpu);
+        model.import_present(state)?;
+        Ok(Self(model))
+    }
+
+    /// Runs images [N, C, H, W]; in training mode the running statistics move.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if libtorch fails.
+    pub fn run(
+        &mut self,
+        images: &HostTensor,
+        train: bool,
+        r: Option<&HostTensor>,
+    ) -> Result<Encoding> {
+        let images = leaf(&images.to_torch(Device::Cpu));
+        let mut stages = vec![];
+        let output = self.0.forward_watched(&images, train, &mut |name, x| {
+            let mean = x.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
+            stages.push((name.to_owned(), HostTensor::from_torch(&mean), x.size()));
+        })?;
+        let mut gradients = HostTensors::new();
+        if let Some(r) = r {
+            let scalar = output.features.f_mul(&r.to_torch(Device::Cpu))?.f_sum(Kind::Float)?;
+            let flat = self.0.store().flat();
+            let grads = Tensor::f_run_backward(&[&scalar], &[&images, flat], false, false)?;
+            gradients.insert("grad_input".into(), HostTensor::from_torch(&grads[0]));
+            let parts = self.0.store().split(&grads[1])?;
+            for (name, part) in self.0.store().layout().parameter_names().zip(&parts) {
+                let name = name.trim_start_matches("encoder.");
+                gradients.insert(format!("grad.{name}"), HostTensor::from_torch(part));
+            }
+        }
+        Ok(Encoding { features: HostTensor::from_torch(&output.features), stages, gradients })
+    }
+
+    /// The state as it is now, `encoder.*`.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if libtorch fails.
+    pub fn state(&self) -> Result<HostTensors> {
+        let mut state = HostTensors::new();
+        self.0.export("", &mut state)?;
+        state.retain(|name, _| name.starts_with("encoder."));
+        Ok(state)
+    }
 }

@@ -33,11 +33,31 @@ impl Sgd {
         spec: SgdSpec,
     ) -> TorchResult<()> {
         let _guard = tch::no_grad_guard();
-        let mut weights = store.flat().detach();
-        let mut decay = weights.f_mul_scalar(spec.weight_decay)?;
+        self.follow(store, grad, spec)?;
+        let _ = store.flat().detach().f_sub_(&self.velocity.f_mul_scalar(lr)?)?;
+        Ok(())
+    }
+
+    /// [`step`](Self::step) with rate `lr` times `rates`, one per parameter value.
+    pub(super) fn step_with_rates(
+        &mut self,
+        store: &Store,
+        grad: &Tensor,
+        lr: f64,
+        rates: &Tensor,
+        spec: SgdSpec,
+    ) -> TorchResult<()> {
+        let _guard = tch::no_grad_guard();
+        self.follow(store, grad, spec)?;
+        let change = self.velocity.f_mul_scalar(lr)?.f_mul_(rates)?;
+        let _ = store.flat().detach().f_sub_(&change)?;
+        Ok(())
+    }
+
+    fn follow(&mut self, store: &Store, grad: &Tensor, spec: SgdSpec) -> TorchResult<()> {
+        let mut decay = store.flat().detach().f_mul_scalar(spec.weight_decay)?;
         let grad = decay.f_add_(grad)?;
         let _ = self.velocity.f_mul_scalar_(spec.momentum)?.f_add_(&grad)?;
-        let _ = weights.f_sub_(&self.velocity.f_mul_scalar(lr)?)?;
         Ok(())
     }
 

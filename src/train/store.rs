@@ -8,153 +8,13 @@
 use rand_distr::{Distribution, StandardNormal, Uniform};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::host::{HostData, HostTensor, HostTensors};
+use super::{
+    host::{HostData, HostTensor, HostTensors},
+    layout::{BatchNorm, Conv, Entry, Init, Layout, Linear, Param, Slot},
+};
 use crate::{Error, Result, rng::Streams};
 
 pub(super) type TorchResult<T> = std::result::Result<T, TchError>;
-
-/// How a parameter starts.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Init {
-    /// Normal with standard deviation sqrt(2 / fan), the fan being that of the inputs or outputs.
-    Kaiming {
-        fan: i64,
-    },
-    /// Uniform within +-1/sqrt(fan_in), PyTorch's default for linear layers.
-    LinearUniform {
-        fan_in: i64,
-    },
-    Ones,
-    Zeros,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Slot {
-    Param(usize),
-    Buffer(usize),
-    Counter(usize),
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    name: String,
-    shape: Vec<i64>,
-    slot: Slot,
-    init: Init,
-}
-
-/// Parameter number.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Param(usize);
-
-/// The four tensors and the counter of a batch norm.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BatchNorm {
-    weight: Param,
-    bias: Param,
-    mean: usize,
-    var: usize,
-    counter: usize,
-}
-
-/// A linear layer with bias.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Linear {
-    weight: Param,
-    bias: Param,
-}
-
-/// A convolution without bias.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Conv {
-    weight: Param,
-    stride: i64,
-    padding: i64,
-    groups: i64,
-}
-
-/// Names, shapes and order of a network's state, gathered while it is built.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Layout {
-    entries: Vec<Entry>,
-    sizes: Vec<i64>,
-    buffers: usize,
-    counters: usize,
-}
-
-impl Layout {
-    fn param(&mut self, name: String, shape: &[i64], init: Init) -> Param {
-        let id = self.sizes.len();
-        self.sizes.push(shape.iter().product());
-        self.entries.push(Entry { name, shape: shape.to_vec(), slot: Slot::Param(id), init });
-        Param(id)
-    }
-
-    fn buffer(&mut self, name: String, channels: i64, init: Init) -> usize {
-        let id = self.buffers;
-        self.buffers += 1;
-        self.entries.push(Entry { name, shape: vec![channels], slot: Slot::Buffer(id), init });
-        id
-    }
-
-    pub(super) fn conv(
-        &mut self,
-        name: &str,
-        shape: [i64; 4],
-        stride: i64,
-        groups: i64,
-        fan_out: bool,
-    ) -> Conv {
-        let [out, inner, kh, kw] = shape;
-        // PyTorch counts the fan of a grouped convolution from the weight's own shape.
-        let fan = kh * kw * if fan_out { out } else { inner };
-        let weight = self.param(format!("{name}.weight"), &shape, Init::Kaiming { fan });
-        Conv { weight, stride, padding: kh / 2, groups }
-    }
-
-    pub(super) fn batch_norm(&mut self, name: &str, channels: i64) -> BatchNorm {
-        let weight = self.param(format!("{name}.weight"), &[channels], Init::Ones);
-        let bias = self.param(format!("{name}.bias"), &[channels], Init::Zeros);
-        let mean = self.buffer(format!("{name}.running_mean"), channels, Init::Zeros);
-        let var = self.buffer(format!("{name}.running_var"), channels, Init::Ones);
-        let counter = self.counters;
-        self.counters += 1;
-        self.entries.push(Entry {
-            name: format!("{name}.num_batches_tracked"),
-            shape: vec![],
-            slot: Slot::Counter(counter),
-            init: Init::Zeros,
-        });
-        BatchNorm { weight, bias, mean, var, counter }
-    }
-
-    /// A linear layer; `kaiming`: normal weights as the CIFAR networks, else PyTorch's default.
-    pub(super) fn linear(&mut self, name: &str, fan_in: i64, out: i64, kaiming: bool) -> Linear {
-        let uniform = Init::LinearUniform { fan_in };
-        let init = if kaiming { Init::Kaiming { fan: fan_in } } else { uniform };
-        Linear {
-            weight: self.param(format!("{name}.weight"), &[out, fan_in], init),
-            bias: self.param(format!("{name}.bias"), &[out], uniform),
-        }
-    }
-
-    /// Names and shapes of the state, in PyTorch's order.
-    #[allow(dead_code)]
-    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &[i64])> {
-        self.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice()))
-    }
-
-    /// Names of the parameters, in the order of the flat tensor.
-    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &str> {
-        let params = self.entries.iter().filter(|e| matches!(e.slot, Slot::Param(_)));
-        params.map(|e| e.name.as_str())
-    }
-
-    /// Number of trainable values.
-    pub(super) fn parameters(&self) -> i64 {
-        self.sizes.iter().sum()
-    }
-}
 
 /// The state of one network on a device.
 #[derive(Debug)]
@@ -299,9 +159,21 @@ impl Store {
     /// # Errors
     /// [`Error::Input`] naming the entry.
     pub(super) fn import(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
+        self.take(prefix, from, false)
+    }
+
+    /// [`import`](Self::import) of the entries that `from` has; the others stay.
+    pub(super) fn import_present(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
+        self.take(prefix, from, true)
+    }
+
+    fn take(&mut self, prefix: &str, from: &HostTensors, partial: bool) -> Result<()> {
         for entry in &self.layout.entries.clone() {
             let name = format!("{prefix}{}", entry.name);
             let found = from.get(&name);
+            if partial && found.is_none() {
+                continue;
+            }
             if let Slot::Counter(id) = entry.slot {
                 let count = found.and_then(|t| t.as_i64()?.first().copied());
                 self.counters[id] = count.unwrap_or(0);
@@ -309,7 +181,8 @@ impl Store {
             }
             let Some(host) = found else {
                 return Err(Error::input(format!(
-                    "state: `{name}` is missing; expected {entry:?}"
+                    "state: `{name}` is missing; this network expects it with shape {:?}",
+                    entry.shape
                 )));
             };
             let shape: Vec<i64> = host.shape.iter().map(|&n| n as i64).collect();
@@ -340,6 +213,11 @@ impl<'a> Pass<'a> {
         let low =
             if bf16 { Some(store.split(&store.flat.f_to_kind(Kind::BFloat16)?)?) } else { None };
         Ok(Self { store, parts, low, train })
+    }
+
+    /// A parameter as it is, float32.
+    pub(super) fn parameter(&self, id: Param) -> &Tensor {
+        &self.parts[id.0]
     }
 
     fn weight(&self, id: Param) -> &Tensor {

@@ -179,15 +179,20 @@ impl Trainer {
             let cls = mixed.loss(&logits, self.log_prior.as_ref())?;
             return Ok(Losses { total: cls.shallow_clone(), cls, con: None, new_keys: None });
         }
-        let keys = match &mut self.contrast {
-            Some(contrast) => contrast.momentum_keys(&self.model, images)?,
-            None => None,
-        };
         let b = labels.size()[0];
-        let Output { logits, projections, .. } = self.model.forward(images, true)?;
         let prior = self.log_prior.as_ref();
+        let mut anchors = images.shallow_clone();
+        let mut keys = None;
+        if let Some(contrast) = &mut self.contrast
+            && contrast.has_key_network()
+        {
+            anchors = images.f_narrow(0, 0, b)?;
+            keys = contrast.momentum_keys(&self.model, &images.f_narrow(0, b, b)?)?;
+        }
+        let Output { logits, projections, .. } = self.model.forward(&anchors, true)?;
+        let both = Tensor::f_cat(&[labels, labels], 0)?;
         let cls = if self.spec.method.siamese {
-            loss::classification(&logits, &Tensor::f_cat(&[labels, labels], 0)?, prior)?
+            loss::classification(&logits, &both, prior)?
         } else {
             loss::classification(&logits.f_narrow(0, 0, b)?, labels, prior)?
         };
@@ -195,8 +200,8 @@ impl Trainer {
             return Ok(Losses { total: cls.shallow_clone(), cls, con: None, new_keys: None });
         };
         let z = normalise(&raw)?;
-        let both = Tensor::f_cat(&[labels, labels], 0)?;
-        let con = contrast.loss(&z, &both, keys.as_ref())?;
+        let anchor_labels = if keys.is_some() { labels } else { &both };
+        let con = contrast.loss(&z, anchor_labels, keys.as_ref())?;
         let total = cls.f_add(&con.f_mul_scalar(contrast.con_weight())?)?;
         let new_keys = keys.unwrap_or(z).detach().f_narrow(0, 0, b)?;
         Ok(Losses {

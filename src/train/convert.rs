@@ -1,0 +1,133 @@
+//! State dicts of PyTorch, saved as safetensors, under this crate's names.
+
+use tch::Device;
+
+use super::{
+    config::{EncoderSpec, Precision},
+    host::{HostTensor, HostTensors},
+    model::{Model, ModelSpec},
+};
+use crate::{Result, rng::Streams};
+
+/// Names and shapes of a network's state, in PyTorch's order.
+///
+/// # Errors
+/// [`crate::Error::Input`] if the encoder's settings do not fit.
+pub fn state_names(
+    encoder: &EncoderSpec,
+    classes: usize,
+    projection_dim: Option<usize>,
+) -> Result<Vec<(String, Vec<usize>)>> {
+    encoder.check()?;
+    let layout = Model::layout(&ModelSpec {
+        encoder,
+        classes,
+        projection_dim,
+        precision: Precision::F32,
+        channels_last: false,
+    });
+    let shape = |s: &[i64]| s.iter().map(|&n| n as usize).collect();
+    Ok(layout.names().map(|(name, s)| (name.to_owned(), shape(s))).collect())
+}
+
+/// What a conversion found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// Entries that fit, under this crate's names.
+    pub state: HostTensors,
+    /// Entries of the network that the file lacks (counters of batch norm excepted: they become 0).
+    pub missing: Vec<String>,
+    /// Entries of the file, under its own names, that the network does not have.
+    pub unexpected: Vec<String>,
+    /// Entries of another shape: name, shape in the file, shape expected.
+    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl Converted {
+    /// Whether the network can be loaded from `state`.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+/// The name here of an entry called `name` there: data-parallel and query-encoder prefixes go, and a bare
+/// torchvision network becomes the encoder with its `fc` as classifier.
+fn rename(name: &str, bare: bool) -> String {
+    let name = strip(name);
+    match name.strip_prefix("fc.") {
+        Some(rest) => format!("linear.{rest}"),
+        None if bare && !name.starts_with("linear.") && !name.starts_with("mlp.") => {
+            format!("encoder.{name}")
+        }
+        None => name.to_owned(),
+    }
+}
+
+fn strip(name: &str) -> &str {
+    name.strip_prefix("module.").unwrap_or(name)
+}
+
+/// Finds in `source` the state of the network described, and lists what does not fit. Queue entries
+/// (`queue_list`, `queue_ptr`) are carried over as they are.
+///
+/// # Errors
+/// [`crate::Error::Input`] if the encoder's settings do not fit.
+pub fn convert(
+    encoder: &EncoderSpec,
+    classes: usize,
+    projection_dim: Option<usize>,
+    source: &HostTensors,
+) -> Result<Converted> {
+    let names = state_names(encoder, classes, projection_dim)?;
+    let bare = !source.keys().any(|name| strip(name).starts_with("encoder."));
+    let mut left: std::collections::BTreeMap<String, (&String, &HostTensor)> =
+        source.iter().map(|(name, t)| (rename(name, bare), (name, t))).collect();
+    let mut out = Converted {
+        state: HostTensors::new(),
+        missing: vec![],
+        unexpected: vec![],
+        misshapen: vec![],
+    };
+    for (name, shape) in names {
+        match left.remove(&name) {
+            Some((_, tensor)) if tensor.shape == shape => {
+                out.state.insert(name, tensor.clone());
+            }
+            Some((_, tensor)) => out.misshapen.push((name, tensor.shape.clone(), shape)),
+            None if name.ends_with(".num_batches_tracked") => {}
+            None => out.missing.push(name),
+        }
+    }
+    for queue in ["queue_list", "queue_ptr"] {
+        let renamed = rename(queue, bare);
+        if let Some((_, tensor)) = left.remove(&renamed) {
+            out.state.insert(queue.into(), tensor.clone());
+        }
+    }
+    out.unexpected = left.values().map(|(name, _)| (*name).clone()).collect();
+    Ok(out)
+}
+
+/// A network of the initial state of `seed`, for export.
+///
+/// # Errors
+/// [`crate::Error::Input`] if the encoder's settings do not fit.
+pub fn initial_state(
+    encoder: &EncoderSpec,
+    classes: usize,
+    projection_dim: Option<usize>,
+    seed: u64,
+) -> Result<HostTensors> {
+    encoder.check()?;
+    let spec = ModelSpec {
+        encoder,
+        classes,
+        projection_dim,
+        precision: Precision::F32,
+        channels_last: false,
+    };
+    let model = Model::new(&spec, &Streams::new(seed), Device::Cpu);
+    let mut state = HostTensors::new();
+    model.export("", &mut state)?;
+    Ok(state)
+}
