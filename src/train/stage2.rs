@@ -143,7 +143,9 @@ impl Stage2 {
         let loss = loss::label_aware(&scores, &labels, &self.smoothing)?;
         let flat = self.head.flat();
         let grad = Tensor::f_run_backward(&[&loss], &[flat], false, false)?.swap_remove(0);
-        let read = Tensor::f_stack(&[loss.detach(), grad.f_norm()?], 0)?;
+        // Summed in float64: over millions of squares float32 loses the fifth digit.
+        let norm = grad.f_norm_scalaropt_dtype(2, Kind::Double)?.f_to_kind(Kind::Float)?;
+        let read = Tensor::f_stack(&[loss.detach(), norm], 0)?;
         let read: Vec<f64> = Vec::try_from(read.f_to_kind(Kind::Double)?)?;
         let (loss, grad_norm) = (read[0], read[1]);
         let applied = loss.is_finite() && grad_norm.is_finite();

@@ -131,7 +131,9 @@ impl Trainer {
         let flat = self.model.store().flat();
         let grad = Tensor::f_run_backward(&[&losses.total], &[flat], false, false)?.swap_remove(0);
         let con = losses.con.unwrap_or_else(|| losses.cls.zeros_like());
-        let read = Tensor::f_stack(&[losses.cls, con, losses.total, grad.f_norm()?], 0)?;
+        // Summed in float64: over millions of squares float32 loses the fifth digit.
+        let norm = grad.f_norm_scalaropt_dtype(2, Kind::Double)?.f_to_kind(Kind::Float)?;
+        let read = Tensor::f_stack(&[losses.cls, con, losses.total, norm], 0)?;
         let read: Vec<f64> = Vec::try_from(read.detach().f_to_kind(Kind::Double)?)?;
         let [loss_cls, loss_con, loss, grad_norm] = read[..] else {
             return Err(Error::run("a step did not return its four numbers"));

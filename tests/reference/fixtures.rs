@@ -42,6 +42,16 @@ pub(crate) fn tensors(name: &str) -> Option<HostTensors> {
     }
 }
 
+/// The JSON file `name`; `None` if the lean copy leaves it out.
+pub(crate) fn json(name: &str) -> Option<Value> {
+    let path = dir().join(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Some(serde_json::from_str(&text).unwrap()),
+        Err(_) if is_lean_copy() => None,
+        Err(e) => panic!("cannot read {}: {e}", path.display()),
+    }
+}
+
 pub(crate) fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("manifest: `{key}` is not a number in {value}"))
 }
