@@ -13,6 +13,7 @@ pub mod longtail;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod sim;
 #[cfg(feature = "train")]
 pub mod train;
 

@@ -8,6 +8,7 @@ mod canvas;
 mod heatmap;
 mod lines;
 pub mod published;
+pub mod sim;
 mod table;
 pub mod training;
 

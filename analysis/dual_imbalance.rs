@@ -1,0 +1,337 @@
+//! The study of the dual class imbalance: main setup, sweeps, training stages, easy pairs.
+
+use crate::easy_pairs::EasyArgs;
+use crate::output::{self, Progress};
+use crate::profile::ProfileArgs;
+use clap::ValueEnum;
+use rescom::contrast::{HardPairMiner, LossForm};
+use rescom::report::sim::{DualResults, dual_files, dual_json, dual_summary};
+use rescom::rng::Streams;
+use rescom::sim::{
+    KeySource, Noise, Setup, SetupParams, SweepAxis, SweepPoint, dual_imbalance, sweep,
+};
+use rescom::{Error, Result};
+use std::path::PathBuf;
+
+/// The imbalance of anchors and keys: pair frequencies in closed form, and the measured gradient.
+///
+/// Example: rescom-sim dual-imbalance --classes 10 --imb 10 --json
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    profile: ProfileArgs,
+    #[command(flatten)]
+    features: FeatureArgs,
+    /// Images per batch B; each has two views, and the other 2B-1 rows are keys of every anchor.
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// Queue keys per class Q (default 100; 10 above 20 classes, 4 above 200).
+    #[arg(long)]
+    keys_per_class: Option<usize>,
+    /// Keys of the FIFO queue (default: as many as the class-balanced queue).
+    #[arg(long)]
+    fifo_keys: Option<usize>,
+    /// b of the effective-number weights of the class-balanced loss.
+    #[arg(long, default_value_t = 0.999999)]
+    beta: f64,
+    /// Q_p, hardest positives of the queue kept by mining.
+    #[arg(long, default_value_t = 10)]
+    mine_pos: usize,
+    /// Q_n, hardest negatives of the queue kept by mining.
+    #[arg(long, default_value_t = 300)]
+    mine_neg: usize,
+    /// Form of the loss that the report leads with.
+    #[arg(long, value_enum, default_value_t = Form::Out)]
+    form: Form,
+    /// Also measure without any queue.
+    #[arg(long)]
+    no_queue: bool,
+    /// Independent batches of the main setup.
+    #[arg(long, default_value_t = 400)]
+    batches: usize,
+    /// Independent batches per point of a sweep (default: a quarter of --batches).
+    #[arg(long)]
+    sweep_batches: Option<usize>,
+    /// NAME=LIST with NAME one of imb, temperature, batch, keys, dim, concentration; may be
+    /// repeated; "none" for no sweep. Default: imb=1,2,5,10,20,50,100,200,500,1000.
+    #[arg(long)]
+    sweep: Vec<String>,
+    /// Concentrations (training stages) at which the exponents are measured; "none" for no stages.
+    #[arg(long, default_value = "0,64,128,256,512")]
+    stages: String,
+    /// Seed of all random streams.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder for report.md, figures, CSV and JSON.
+    #[arg(long, default_value = "reports/runs/dual-imbalance")]
+    out: PathBuf,
+    /// Print the result as JSON on standard output and nothing else (files only with --out).
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where features lie.
+#[derive(clap::Args, Clone)]
+pub(crate) struct FeatureArgs {
+    /// Feature dimension D.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) dim: usize,
+    /// Scatter around the direction of a class.
+    #[arg(long, value_enum, default_value_t = NoiseArg::Vmf)]
+    pub(crate) noise: NoiseArg,
+    /// Concentration around the direction of a class, the training stage: 0 is untrained.
+    #[arg(long, default_value_t = 128.0)]
+    pub(crate) concentration: f64,
+    /// Concentration of the smallest class, if tail classes are looser (linear in ln n_c between).
+    #[arg(long)]
+    pub(crate) tail_concentration: Option<f64>,
+    /// Temperature T.
+    #[arg(long, default_value_t = 0.2)]
+    pub(crate) temperature: f64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum NoiseArg {
+    /// von Mises-Fisher.
+    Vmf,
+    /// Normalised normal vectors with mean mu and covariance I/kappa.
+    Gaussian,
+}
+
+impl NoiseArg {
+    pub(crate) fn get(self) -> Noise {
+        match self {
+            Self::Vmf => Noise::VonMisesFisher,
+            Self::Gaussian => Noise::Gaussian,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// Mean over positives outside the logarithm (in use).
+    Out,
+    /// Sum over positives.
+    Sum,
+    /// Mean over positives inside the logarithm.
+    In,
+}
+
+impl Form {
+    fn get(self) -> LossForm {
+        match self {
+            Self::Out => LossForm::Out,
+            Self::Sum => LossForm::Sum,
+            Self::In => LossForm::In,
+        }
+    }
+}
+
+const IMBALANCES: &str = "1,2,5,10,20,50,100,200,500,1000";
+
+/// Study numbers of the random streams.
+const MAIN: u64 = 0;
+const SWEEPS: u64 = 1_000;
+const STAGES: u64 = 100_000;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let plan = Plan::new(args)?;
+    let progress = Progress::new(plan.batches());
+    let results = plan.run(args, &progress)?;
+    let runtime = progress.finish();
+    if args.json {
+        output::print(&format!("{:#}\n", dual_json(&results)))?;
+        return Ok(());
+    }
+    output::write_report(&args.out, &dual_files(&results, runtime)?)?;
+    output::print(&format!(
+        "{}\nreport: {} ({runtime:.1} s)\n",
+        dual_summary(&results),
+        args.out.join("report.md").display()
+    ))
+}
+
+/// Everything checked before anything is simulated.
+struct Plan {
+    setup: Setup,
+    sweeps: Vec<(SweepAxis, Vec<SweepPoint>)>,
+    stages: Vec<(f64, Vec<SweepPoint>)>,
+    sources: Vec<KeySource>,
+}
+
+impl Plan {
+    fn new(args: &Args) -> Result<Self> {
+        let setup = setup(args, args.profile.counts()?, args.batches)?;
+        let mut sources = vec![KeySource::Fifo, KeySource::ClassBalanced];
+        if args.no_queue {
+            sources.push(KeySource::None);
+        }
+        let sweeps = sweeps(args)?;
+        let mut stages = vec![];
+        if args.profile.has_imbalance() && args.stages != "none" {
+            for kappa in numbers("--stages", &args.stages)? {
+                stages.push((kappa, stage(args, kappa)?));
+            }
+        }
+        Ok(Self { setup, sweeps, stages, sources })
+    }
+
+    fn batches(&self) -> u64 {
+        let of = |points: &[SweepPoint]| {
+            points.iter().map(|p| p.setup.params().batches as u64).sum::<u64>()
+        };
+        self.setup.params().batches as u64
+            + self.sweeps.iter().map(|(_, p)| of(p)).sum::<u64>()
+            + self.stages.iter().map(|(_, p)| of(p)).sum::<u64>()
+    }
+
+    fn run(self, args: &Args, progress: &Progress) -> Result<DualResults> {
+        let streams = Streams::new(args.seed);
+        let step = progress.step("main setup");
+        let study = dual_imbalance(&self.setup, &self.sources, true, MAIN, &streams, &step);
+        let mut sweeps = vec![];
+        for (i, (axis, points)) in self.sweeps.into_iter().enumerate() {
+            let first = SWEEPS * (i as u64 + 1);
+            let rows =
+                measure(&points, &self.sources, true, first, &streams, progress, axis.name());
+            sweeps.push((axis, rows));
+        }
+        let mut stages = vec![];
+        for (i, (kappa, points)) in self.stages.into_iter().enumerate() {
+            let first = STAGES + SWEEPS * i as u64;
+            let queues = [KeySource::Fifo, KeySource::ClassBalanced];
+            let rows =
+                measure(&points, &queues, false, first, &streams, progress, "training stages");
+            stages.push((kappa, rows));
+        }
+        let easy = EasyArgs::section(&args.features);
+        let (easy, easy_by_temperature) = easy.simulate(&args.features, &streams)?;
+        Ok(DualResults {
+            profile: args.profile.profile.clone(),
+            setup: self.setup,
+            study,
+            form: args.form.get(),
+            sweeps,
+            stages,
+            easy,
+            easy_by_temperature,
+            seed: args.seed,
+            command: output::command_line(),
+        })
+    }
+}
+
+/// A sweep point by point, so that progress counts all its batches.
+fn measure(
+    points: &[SweepPoint],
+    sources: &[KeySource],
+    mining: bool,
+    first: u64,
+    streams: &Streams,
+    progress: &Progress,
+    name: &str,
+) -> Vec<rescom::sim::SweepRow> {
+    let one = |(i, point): (usize, &SweepPoint)| {
+        let step = progress.step(name);
+        sweep(std::slice::from_ref(point), sources, mining, first + i as u64, streams, &step)
+    };
+    points.iter().enumerate().flat_map(one).collect()
+}
+
+fn setup(args: &Args, counts: rescom::longtail::ClassCounts, batches: usize) -> Result<Setup> {
+    Setup::new(params(args, counts, batches))
+}
+
+fn params(args: &Args, counts: rescom::longtail::ClassCounts, batches: usize) -> SetupParams {
+    let default_keys = match counts.classes() {
+        0..=20 => 100,
+        21..=200 => 10,
+        _ => 4,
+    };
+    SetupParams {
+        counts,
+        batch: args.batch,
+        keys_per_class: args.keys_per_class.unwrap_or(default_keys),
+        fifo_keys: args.fifo_keys,
+        dim: args.features.dim,
+        noise: args.features.noise.get(),
+        concentration: args.features.concentration,
+        tail_concentration: args.features.tail_concentration,
+        temperature: args.features.temperature,
+        beta: args.beta,
+        miner: HardPairMiner { num_pos: args.mine_pos, num_neg: args.mine_neg },
+        batches,
+    }
+}
+
+fn sweep_batches(args: &Args) -> usize {
+    args.sweep_batches.unwrap_or((args.batches / 4).max(8))
+}
+
+fn sweeps(args: &Args) -> Result<Vec<(SweepAxis, Vec<SweepPoint>)>> {
+    if args.sweep.iter().any(|s| s == "none") {
+        return Ok(vec![]);
+    }
+    let default = [format!("imb={IMBALANCES}")];
+    let asked: &[String] = match (&args.sweep[..], args.profile.has_imbalance()) {
+        ([], true) => &default,
+        (asked, _) => asked,
+    };
+    asked.iter().map(|text| one_sweep(args, text)).collect()
+}
+
+fn one_sweep(args: &Args, text: &str) -> Result<(SweepAxis, Vec<SweepPoint>)> {
+    let wrong = || {
+        let names = SweepAxis::ALL.map(SweepAxis::name).join(", ");
+        Error::input(format!(
+            "--sweep {text}: expected NAME=LIST with NAME one of {names}, or none"
+        ))
+    };
+    let (name, list) = text.split_once('=').ok_or_else(wrong)?;
+    let axis = SweepAxis::ALL.into_iter().find(|a| a.name() == name).ok_or_else(wrong)?;
+    let values = numbers(&format!("--sweep {name}"), list)?;
+    if axis == SweepAxis::Imbalance {
+        return Ok((axis, imbalance_points(args, &values, None)?));
+    }
+    let base = params(args, args.profile.counts()?, sweep_batches(args));
+    let point = |&value: &f64| {
+        Ok(SweepPoint { value, setup: Setup::new(axis.apply(base.clone(), value)?)? })
+    };
+    Ok((axis, values.iter().map(point).collect::<Result<_>>()?))
+}
+
+fn imbalance_points(args: &Args, values: &[f64], kappa: Option<f64>) -> Result<Vec<SweepPoint>> {
+    if !args.profile.has_imbalance() {
+        return Err(Error::input(format!(
+            "--sweep imb: the counts of {} are fixed; use --profile exp or step",
+            args.profile.profile
+        )));
+    }
+    let largest = values.iter().copied().fold(1.0, f64::max);
+    let profile = args.profile.with_room_for(largest);
+    let point = |&imb: &f64| {
+        let counts = profile.counts_at(imb)?;
+        let mut params = params(args, counts, sweep_batches(args));
+        params.concentration = kappa.unwrap_or(params.concentration);
+        // Counts are whole numbers: the slope is taken against the factor they really have.
+        Ok(SweepPoint { value: params.counts.imbalance_factor(), setup: Setup::new(params)? })
+    };
+    values.iter().map(point).collect()
+}
+
+/// Two decades and the balanced case are enough for an exponent at one stage.
+fn stage(args: &Args, kappa: f64) -> Result<Vec<SweepPoint>> {
+    imbalance_points(args, &[2.0, 10.0, 50.0, 200.0], Some(kappa))
+}
+
+/// A comma list of numbers.
+pub(crate) fn numbers(flag: &str, list: &str) -> Result<Vec<f64>> {
+    let number = |text: &str| {
+        text.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
+            Error::input(format!(
+                "{flag}: \"{text}\" is not a number; expected a list such as 1,10,100"
+            ))
+        })
+    };
+    list.split(',').map(number).collect()
+}

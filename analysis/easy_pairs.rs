@@ -1,0 +1,135 @@
+//! The study of easy pairs.
+
+use crate::dual_imbalance::{FeatureArgs, numbers};
+use crate::output;
+use rescom::Result;
+use rescom::report::sim::{easy_files, easy_json};
+use rescom::rng::Streams;
+use rescom::sim::{EasyPairs, EasyParams, easy_pairs};
+use std::{path::PathBuf, time::Instant};
+
+/// Vanishing gradients of easy pairs: the mean gradient of one anchor over its sorted keys.
+///
+/// Example: rescom-sim easy-pairs --positives 100 --negatives 900 --temperature 0.1
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    easy: EasyArgs,
+    #[command(flatten)]
+    features: FeatureArgs,
+    /// Seed of all random streams.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder for report.md, figures, CSV and JSON.
+    #[arg(long, default_value = "reports/runs/easy-pairs")]
+    out: PathBuf,
+    /// Print the result as JSON on standard output and nothing else; no files.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What surrounds the anchor, and what is varied.
+#[derive(clap::Args, Clone)]
+pub(crate) struct EasyArgs {
+    /// Positives of the anchor.
+    #[arg(long, default_value_t = 100)]
+    positives: usize,
+    /// Negatives of the anchor, spread evenly over the other classes.
+    #[arg(long, default_value_t = 900)]
+    negatives: usize,
+    /// Classes C.
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// Anchors averaged over.
+    #[arg(long, default_value_t = 200)]
+    anchors: usize,
+    /// Concentrations (training stages), one curve each.
+    #[arg(long, default_value = "0,64,128,256,512")]
+    stages: String,
+    /// Temperatures for the number of negatives that carry 90 and 99 % (at --concentration).
+    #[arg(long, default_value = "0.05,0.07,0.1,0.2,0.5,1")]
+    temperatures: String,
+    /// Q_p,Q_n of mining; may be repeated.
+    #[arg(long, default_values_t = ["10,100".to_string(), "10,300".into(), "50,300".into()])]
+    mine: Vec<String>,
+}
+
+impl EasyArgs {
+    /// The defaults, as the section of the dual-imbalance report uses them.
+    pub(crate) fn section(features: &FeatureArgs) -> Self {
+        let mut temperatures = vec![0.05, 0.07, 0.1, 0.2, 0.5, 1.0];
+        if !temperatures.contains(&features.temperature) {
+            temperatures.push(features.temperature);
+            temperatures.sort_by(f64::total_cmp);
+        }
+        let list = |v: &[f64]| v.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+        Self {
+            positives: 100,
+            negatives: 900,
+            classes: 10,
+            anchors: 200,
+            stages: "0,64,128,256,512".into(),
+            temperatures: list(&temperatures),
+            mine: vec!["10,100".into(), "10,300".into(), "50,300".into()],
+        }
+    }
+
+    /// Results by stage and by temperature.
+    pub(crate) fn simulate(
+        &self,
+        features: &FeatureArgs,
+        streams: &Streams,
+    ) -> Result<(Vec<EasyPairs>, Vec<EasyPairs>)> {
+        let params = EasyParams {
+            positives: self.positives,
+            negatives: self.negatives,
+            classes: self.classes,
+            dim: features.dim,
+            noise: features.noise.get(),
+            anchors: self.anchors,
+        };
+        let mining = self.mine.iter().map(|m| pair(m)).collect::<Result<Vec<_>>>()?;
+        let at = |kappa: f64, t: f64| easy_pairs(&params, kappa, t, &mining, streams);
+        let stages = numbers("--stages", &self.stages)?
+            .into_iter()
+            .map(|kappa| at(kappa, features.temperature))
+            .collect::<Result<_>>()?;
+        let temperatures = numbers("--temperatures", &self.temperatures)?
+            .into_iter()
+            .map(|t| at(features.concentration, t))
+            .collect::<Result<_>>()?;
+        Ok((stages, temperatures))
+    }
+}
+
+fn pair(text: &str) -> Result<(usize, usize)> {
+    let parsed = text.split_once(',').and_then(|(p, n)| Some((p.parse().ok()?, n.parse().ok()?)));
+    parsed.filter(|&(p, n)| p > 0 && n > 0).ok_or_else(|| {
+        rescom::Error::input(format!("--mine {text}: expected Q_p,Q_n, two numbers of at least 1"))
+    })
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let streams = Streams::new(args.seed);
+    let (stages, temperatures) = args.easy.simulate(&args.features, &streams)?;
+    if args.json {
+        return output::print(&format!("{:#}\n", easy_json(&stages, &temperatures)));
+    }
+    let runtime = started.elapsed().as_secs_f64();
+    let files = easy_files(&stages, &temperatures, &output::command_line(), runtime)?;
+    output::write_report(&args.out, &files)?;
+    let mut text = String::from("stage        pushed away   negatives that carry 90 %   99 %\n");
+    for e in &stages {
+        text += &format!(
+            "κ = {:<8} {:>8.1} of {:<4} {:>16.0} of {:<6} {:>6.0}\n",
+            e.concentration,
+            e.pushed_away.mean,
+            e.positive.logits.len(),
+            e.carry_90_99[0].mean,
+            e.carried.len(),
+            e.carry_90_99[1].mean,
+        );
+    }
+    output::print(&format!("{text}\nreport: {}\n", args.out.join("report.md").display()))
+}

@@ -1,0 +1,382 @@
+//! Tables and text of the dual-imbalance report.
+
+use super::{DualResults, ablation, easy, mean_field_slope, remedy, slope};
+use crate::contrast::LossForm;
+use crate::report::{Table, interval, significant};
+use crate::sim::{
+    Cell, Estimate, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
+    limit_exponents,
+};
+
+const LEADING: [Statistic; 3] =
+    [Statistic::BatchLevel, Statistic::SiameseLevel, Statistic::SameClass];
+
+fn text(e: Estimate) -> String {
+    interval(e.mean, e.low, e.high)
+}
+
+fn yes(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+/// One row per cell and statistic of the main study.
+pub(super) fn ratio_table(results: &DualResults) -> Table {
+    let mut table = Table::new([
+        "form",
+        "loss",
+        "queue",
+        "mining",
+        "statistic",
+        "mean",
+        "low",
+        "high",
+        "theory",
+    ]);
+    for cell in &results.study.cells {
+        for (s, e) in
+            cell.ratios.iter().filter(|(s, _)| !s.only_for_out() || cell.form == LossForm::Out)
+        {
+            let theory = heuristic_ratio(&results.setup, *s, cell.balanced_loss, cell.source);
+            table.push([
+                cell.form.name().into(),
+                if cell.balanced_loss { "class-balanced" } else { "plain" }.into(),
+                cell.source.name().into(),
+                yes(cell.mined).into(),
+                s.name().into(),
+                significant(e.mean, 6),
+                significant(e.low, 6),
+                significant(e.high, 6),
+                theory.map_or(String::new(), |t| significant(t, 6)),
+            ]);
+        }
+    }
+    table
+}
+
+/// One row per cell and pair of groups.
+pub(super) fn mass_table(results: &DualResults) -> Table {
+    let mut table = Table::new([
+        "form",
+        "loss",
+        "queue",
+        "mining",
+        "anchor",
+        "key",
+        "positive",
+        "signed_same_class",
+        "negative",
+    ]);
+    let names = results.study.groups.names();
+    for cell in ablation(results) {
+        for (a, row) in cell.mass.negative.iter().enumerate() {
+            for (k, negative) in row.iter().enumerate() {
+                let own = |v: f64| if a == k { significant(v, 6) } else { "0".into() };
+                table.push([
+                    cell.form.name().into(),
+                    if cell.balanced_loss { "class-balanced" } else { "plain" }.into(),
+                    cell.source.name().into(),
+                    yes(cell.mined).into(),
+                    names[a].clone(),
+                    names[k].clone(),
+                    own(cell.mass.positive[a]),
+                    own(cell.mass.signed[a]),
+                    significant(*negative, 6),
+                ]);
+            }
+        }
+    }
+    table
+}
+
+/// One row per value, cell and statistic.
+pub(super) fn sweep_table(axis: SweepAxis, rows: &[SweepRow]) -> Table {
+    let mut table = Table::new(sweep_header(axis.name()));
+    rows.iter().for_each(|r| table.push(sweep_cells(r)));
+    table
+}
+
+fn sweep_header(value: &str) -> Vec<String> {
+    [
+        value,
+        "form",
+        "loss",
+        "queue",
+        "mining",
+        "statistic",
+        "mean",
+        "low",
+        "high",
+        "theory",
+        "mean_field",
+    ]
+    .map(String::from)
+    .to_vec()
+}
+
+fn sweep_cells(r: &SweepRow) -> Vec<String> {
+    let optional = |v: Option<f64>| v.map_or(String::new(), |t| significant(t, 6));
+    vec![
+        r.value.to_string(),
+        r.form.name().into(),
+        if r.balanced_loss { "class-balanced" } else { "plain" }.into(),
+        r.source.name().into(),
+        yes(r.mined).into(),
+        r.statistic.name().into(),
+        significant(r.ratio.mean, 6),
+        significant(r.ratio.low, 6),
+        significant(r.ratio.high, 6),
+        optional(r.heuristic),
+        optional(r.mean_field),
+    ]
+}
+
+/// The sweeps of all training stages.
+pub(super) fn stage_table(results: &DualResults) -> Table {
+    let mut header = sweep_header("imb");
+    header.insert(0, "concentration".into());
+    let mut table = Table::new(header);
+    for (kappa, rows) in &results.stages {
+        for row in rows {
+            let mut cells = sweep_cells(row);
+            cells.insert(0, kappa.to_string());
+            table.push(cells);
+        }
+    }
+    table
+}
+
+/// What a terminal shows.
+pub fn dual_summary(results: &DualResults) -> String {
+    let counts = &results.setup.params().counts;
+    let frequency = super::dual_json::group_pair_frequency(results);
+    let row: Vec<_> = frequency[0].iter().take(10).map(|v| format!("{v:.2}")).collect();
+    let mut out = format!(
+        "{} classes, {} images, imbalance factor {}\npair frequency, first row: {}{}\n\n",
+        counts.classes(),
+        counts.total(),
+        significant(counts.imbalance_factor(), 4),
+        row.join(" "),
+        if frequency.len() > 10 { " ..." } else { "" },
+    );
+    out += "head-to-tail ratio of gradient mass, 95 % interval (pair-frequency heuristic)\n";
+    let title = |s: &str| format!("{s:<30}");
+    out += &format!(
+        "{:<24}{}{}{}\n",
+        "",
+        title("batch level"),
+        title("Siamese level"),
+        title("same class")
+    );
+    for cell in ablation(results) {
+        let name = format!(
+            "{}{}",
+            remedy(cell.balanced_loss, cell.source),
+            if cell.mined { " + mining" } else { "" }
+        );
+        out += &format!("{name:<24.23}");
+        for s in LEADING {
+            let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
+            let theory = theory.map_or(String::new(), |t| format!(" ({})", significant(t, 3)));
+            out += &title(&format!("{}{theory}", text(cell.ratio(s))));
+        }
+        out = out.trim_end().to_string() + "\n";
+    }
+    out
+}
+
+fn ratio_markdown(results: &DualResults) -> String {
+    let mut table = Table::new([
+        "setting",
+        "batch level",
+        "theory",
+        "Siamese level",
+        "theory",
+        "same class",
+        "theory",
+    ]);
+    for cell in ablation(results) {
+        let mut row = vec![setting_name(cell)];
+        for s in LEADING {
+            row.push(text(cell.ratio(s)));
+            let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
+            row.push(theory.map_or("n/a".into(), |t| significant(t, 3)));
+        }
+        table.push(row);
+    }
+    table.markdown()
+}
+
+fn setting_name(cell: &Cell) -> String {
+    let mining = if cell.mined { ", mining" } else { "" };
+    format!("{}{mining}", remedy(cell.balanced_loss, cell.source))
+}
+
+fn shot_markdown(results: &DualResults) -> String {
+    let cells = ablation(results);
+    let mut header = vec!["share of the batch's gradient mass (%)".to_string()];
+    let groups: Vec<_> = cells.first().map(|c| c.by_shot.clone()).unwrap_or_default();
+    header.extend(groups.iter().map(|g| {
+        format!(
+            "{} ({:.0} % of images, {:.0} % of classes)",
+            g.group.name(),
+            100.0 * g.images,
+            100.0 * g.classes
+        )
+    }));
+    let mut table = Table::new(header);
+    for cell in cells {
+        let shares = cell.by_shot.iter().map(|g| text(g.share.scaled(100.0)));
+        table.push(std::iter::once(setting_name(cell)).chain(shares));
+    }
+    table.markdown()
+}
+
+fn slope_markdown(results: &DualResults, rows: &[SweepRow]) -> String {
+    let mut table = Table::new([
+        "exponent of the imbalance",
+        "batch level",
+        "theory",
+        "Siamese level",
+        "theory",
+        "same class",
+        "theory",
+        "same-class pairs (count)",
+        "theory",
+    ]);
+    for cell in ablation(results) {
+        let mut row = vec![setting_name(cell)];
+        for s in LEADING.into_iter().chain([Statistic::SameClassPairs]) {
+            // Numbers of pairs do not depend on the form of the loss and are kept for one form.
+            let form = if s.only_for_out() { LossForm::Out } else { cell.form };
+            row.push(exponent(slope(rows, form, cell.balanced_loss, cell.source, cell.mined, s)));
+            let theory = heuristic_exponent(s, cell.balanced_loss, cell.source);
+            row.push(theory.map_or("n/a".into(), |t| t.to_string()));
+        }
+        table.push(row);
+    }
+    table.markdown()
+}
+
+fn exponent(e: Estimate) -> String {
+    if e.mean.is_finite() {
+        format!("{:.2} [{:.2}, {:.2}]", e.mean, e.low, e.high).replace('-', "−")
+    } else {
+        "n/a".into()
+    }
+}
+
+/// Which exponent holds for which form and quantity: the two limits, and what is measured.
+fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
+    let mut header =
+        vec!["quantity".into(), "form".into(), "limits (untrained → separated)".to_string()];
+    for (kappa, _) in &results.stages {
+        header.push(format!("κ = {kappa}"));
+        header.push("mean field".into());
+    }
+    let mut table = Table::new(header);
+    for (statistic, name) in [
+        (Statistic::SameClass, "same class, absolute"),
+        (Statistic::SameClassNet, "same class, net"),
+        (Statistic::PerPositivePair, "per positive pair"),
+        (Statistic::NegativeByAnchor, "negatives by anchor"),
+        (Statistic::NegativeByKey, "negatives by key"),
+        (Statistic::SiameseLevel, "different classes, anchor × key"),
+        (Statistic::BatchLevel, "batch level"),
+        (Statistic::SameClassPairs, "number of same-class pairs"),
+    ] {
+        for form in
+            LossForm::ALL.into_iter().filter(|f| !statistic.only_for_out() || *f == LossForm::Out)
+        {
+            let limits = limit_exponents(form, statistic, false, source);
+            let limits =
+                limits.map_or("n/a".into(), |(a, b)| format!("{a} → {b}").replace('-', "−"));
+            let mut row = vec![name.to_string(), form.name().into(), limits];
+            for (_, rows) in &results.stages {
+                row.push(exponent(slope(rows, form, false, source, false, statistic)));
+                let field = mean_field_slope(rows, form, false, source, statistic);
+                row.push(if field.is_finite() {
+                    format!("{field:.2}").replace('-', "−")
+                } else {
+                    "n/a".into()
+                });
+            }
+            table.push(row);
+        }
+    }
+    table.markdown()
+}
+
+/// report.md.
+pub(super) fn report(results: &DualResults, runtime: f64) -> String {
+    let p = results.setup.params();
+    let counts = &p.counts;
+    let mut out = format!(
+        "# The dual class imbalance of supervised contrastive learning, measured\n\n\
+         `{}` (seed {}, {runtime:.1} s)\n\n{}\n",
+        results.command,
+        results.seed,
+        include_str!("question.md"),
+    );
+    out += &format!(
+        "## Set-up\n\nProfile {}: {} classes, {} images, largest {} and smallest {} (imbalance factor {}). \
+         B = {} images with two views; the other 2B−1 rows are keys of every anchor, and a queue adds {} keys (FIFO) or {} per \
+         class (class-balanced). D = {}, T = {}, {:?} noise with concentration κ = {}{}; effective-number weights at b = {}; mining \
+         keeps Q_p = {} and Q_n = {} of the queue. Loss form \"{}\". {} independent batches; intervals are 95 %, delta method on the \
+         logarithm over batches (batch means).\n\n{}\n",
+        results.profile,
+        counts.classes(),
+        counts.total(),
+        counts.max(),
+        counts.min(),
+        significant(counts.imbalance_factor(), 4),
+        p.batch,
+        results.setup.queue_keys(KeySource::Fifo),
+        p.keys_per_class,
+        p.dim,
+        p.temperature,
+        p.noise,
+        p.concentration,
+        p.tail_concentration.map_or(String::new(), |k| format!(" (smallest class {k})")),
+        p.beta,
+        p.miner.num_pos,
+        p.miner.num_neg,
+        results.form.name(),
+        p.batches,
+        include_str!("definitions.md"),
+    );
+    out += "## The published picture: pair frequencies\n\n![Pair frequency](pair-frequency.png)\n\n\
+         **Figure.** p_c p_c′ / p_1². The staircase separates pairs that are rarer than the rarest class is in plain \
+         classification (below 1/imbalance).\n\n";
+    out += "## Measured gradient mass\n\n![Gradient mass](gradient-mass.png)\n\n\
+         **Figure.** Expected Σ|∂L/∂s| between anchors (rows) and keys (columns), relative to the largest cell. The diagonal is the \
+         positive part.\n\n![Ratios](ratios.png)\n\n\
+         **Figure.** Head-to-tail ratios with 95 % intervals (often smaller than the dot); rings: pair-frequency heuristic.\n\n";
+    out += &ratio_markdown(results);
+    out += "\n\"Theory\" is the published heuristic: mass proportional to the number of pairs.\n\n";
+    out += &shot_markdown(results);
+    out += "\n";
+    for (axis, rows) in &results.sweeps {
+        out += &format!("## Sweep: {}\n\n![Sweep](sweep-{}.png)\n\n", axis.name(), axis.name());
+        out += "**Figure.** Head-to-tail ratios without mining; dashed: pair-frequency heuristic. All cells and statistics are in the CSV.\n\n";
+        if *axis == SweepAxis::Imbalance {
+            out += &slope_markdown(results, rows);
+            out += "\n";
+        }
+    }
+    if results.stages.len() > 1 {
+        out += include_str!("derivation.md");
+        out += "\n![Exponents](exponents.png)\n\n\
+             **Figure.** Log-log slope of head-to-tail ratios against the imbalance factor, plain loss and FIFO queue, by training \
+             stage. Dashed: the mean-field prediction, which knows the numbers of keys and the distribution of similarities, and \
+             nothing of the measured gradients.\n\n### FIFO queue\n\n";
+        out += &exponent_markdown(results, KeySource::Fifo);
+        out += "\n### Class-balanced queue\n\n";
+        out += &exponent_markdown(results, KeySource::ClassBalanced);
+        out += "\n";
+    }
+    if !results.easy.is_empty() {
+        out += "## Vanishing gradients of easy pairs\n\n";
+        out += &easy::section(&results.easy, &results.easy_by_temperature);
+    }
+    out + include_str!("limits.md")
+}

@@ -1,0 +1,160 @@
+//! The simulation reports: JSON, tidy tables, figures and Markdown of the three studies.
+
+mod dual_figures;
+mod dual_json;
+mod dual_text;
+mod easy;
+mod observed;
+
+pub use dual_json::dual_json;
+pub use dual_text::dual_summary;
+pub use easy::{easy_files, easy_json};
+pub use observed::{observed_files, observed_json};
+
+use super::{Figure, render};
+use crate::Result;
+use crate::contrast::LossForm;
+use crate::sim::{
+    Cell, DualStudy, EasyPairs, Estimate, KeySource, Setup, Slope, Statistic, SweepAxis, SweepRow,
+    log_log_slope,
+};
+
+/// A file of a report: its name in the report's folder and its bytes.
+pub type ReportFile = (String, Vec<u8>);
+
+/// Everything that `rescom-sim dual-imbalance` found.
+#[derive(Debug)]
+pub struct DualResults {
+    /// Name of the profile ("exp", "places-lt", a file).
+    pub profile: String,
+    /// The main setup.
+    pub setup: Setup,
+    /// The main study.
+    pub study: DualStudy,
+    /// Form of the loss that the report leads with.
+    pub form: LossForm,
+    /// Sweeps that were asked for, with all their rows.
+    pub sweeps: Vec<(SweepAxis, Vec<SweepRow>)>,
+    /// Imbalance sweeps at several training stages: concentration and rows.
+    pub stages: Vec<(f64, Vec<SweepRow>)>,
+    /// Easy pairs by training stage.
+    pub easy: Vec<EasyPairs>,
+    /// Easy pairs by temperature.
+    pub easy_by_temperature: Vec<EasyPairs>,
+    /// The seed.
+    pub seed: u64,
+    /// The command line that gives these results.
+    pub command: String,
+}
+
+/// All files of the dual-imbalance report; `runtime` in seconds appears in report.md only, so that
+/// every other file is the same for the same seed.
+///
+/// # Errors
+/// If a figure cannot be drawn.
+pub fn dual_files(results: &DualResults, runtime: f64) -> Result<Vec<ReportFile>> {
+    let mut files = vec![];
+    for (name, figure) in dual_figures::figures(results) {
+        push_figure(&mut files, name, figure.as_ref())?;
+    }
+    files.push(("results.json".into(), json_bytes(&dual_json(results))));
+    files.push(("ratios.csv".into(), dual_text::ratio_table(results).csv().into_bytes()));
+    files.push(("mass.csv".into(), dual_text::mass_table(results).csv().into_bytes()));
+    for (axis, rows) in &results.sweeps {
+        let table = dual_text::sweep_table(*axis, rows);
+        files.push((format!("sweep-{}.csv", axis.name()), table.csv().into_bytes()));
+    }
+    if !results.stages.is_empty() {
+        files.push(("stages.csv".into(), dual_text::stage_table(results).csv().into_bytes()));
+    }
+    let easy: Vec<&EasyPairs> = results.easy.iter().collect();
+    if !easy.is_empty() {
+        files.push(("easy-pairs.csv".into(), easy::curve_table(&easy).csv().into_bytes()));
+    }
+    files.push(("report.md".into(), dual_text::report(results, runtime).into_bytes()));
+    Ok(files)
+}
+
+fn push_figure(files: &mut Vec<ReportFile>, name: &str, figure: &dyn Figure) -> Result<()> {
+    let drawn = render(figure)?;
+    files.push((format!("{name}.png"), drawn.png));
+    files.push((format!("{name}.svg"), drawn.svg.into_bytes()));
+    Ok(())
+}
+
+/// Pretty JSON with a final newline. Values built with `json!` always serialise.
+fn json_bytes(value: &serde_json::Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+/// The remedies in words: "plain", "class-balanced loss", "class-balanced queue", "both".
+pub(super) fn remedy(balanced_loss: bool, source: KeySource) -> &'static str {
+    match (balanced_loss, source) {
+        (false, KeySource::Fifo) => "plain",
+        (true, KeySource::Fifo) => "class-balanced loss",
+        (false, KeySource::ClassBalanced) => "class-balanced queue",
+        (true, KeySource::ClassBalanced) => "both",
+        (false, KeySource::None) => "no queue",
+        (true, KeySource::None) => "no queue, class-balanced loss",
+    }
+}
+
+/// The eight cells of the ablation in their order: remedies, each without and with mining.
+fn ablation(results: &DualResults) -> Vec<&Cell> {
+    let mut cells: Vec<&Cell> =
+        results.study.cells.iter().filter(|c| c.form == results.form).collect();
+    let order = |c: &&Cell| {
+        let source = match c.source {
+            KeySource::None => 2,
+            KeySource::Fifo => 0,
+            KeySource::ClassBalanced => 1,
+        };
+        (c.mined, source, c.balanced_loss)
+    };
+    cells.sort_by_key(order);
+    cells
+}
+
+/// Slope of one cell's statistic in the rows of an imbalance sweep.
+pub(super) fn slope(
+    rows: &[SweepRow],
+    form: LossForm,
+    balanced_loss: bool,
+    source: KeySource,
+    mined: bool,
+    statistic: Statistic,
+) -> Slope {
+    let points: Vec<(f64, Estimate)> = select(rows, form, balanced_loss, source, mined, statistic)
+        .map(|r| (r.value, r.ratio))
+        .collect();
+    log_log_slope(&points)
+}
+
+/// Slope of the mean-field prediction of the same.
+fn mean_field_slope(
+    rows: &[SweepRow],
+    form: LossForm,
+    balanced_loss: bool,
+    source: KeySource,
+    statistic: Statistic,
+) -> f64 {
+    let exact = |v: f64| Estimate { mean: v, low: v, high: v };
+    let points: Vec<(f64, Estimate)> = select(rows, form, balanced_loss, source, false, statistic)
+        .filter_map(|r| Some((r.value, exact(r.mean_field?))))
+        .collect();
+    log_log_slope(&points).mean
+}
+
+fn select(
+    rows: &[SweepRow],
+    form: LossForm,
+    balanced_loss: bool,
+    source: KeySource,
+    mined: bool,
+    statistic: Statistic,
+) -> impl Iterator<Item = &SweepRow> {
+    rows.iter().filter(move |r| {
+        (r.form, r.balanced_loss, r.source, r.mined, r.statistic)
+            == (form, balanced_loss, source, mined, statistic)
+    })
+}

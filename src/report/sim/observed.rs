@@ -1,0 +1,202 @@
+//! Figures, tables and JSON of measurements on real features.
+
+use super::{ReportFile, json_bytes, push_figure};
+use crate::Result;
+use crate::report::{
+    Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Series, Table, colors, significant,
+};
+use crate::sim::{ClassSimilarity, Observed};
+use serde_json::{Value, json};
+
+/// The published means of the positive similarity (ImageNet-LT, head/medium/tail).
+const PUBLISHED: [(&str, [f64; 3]); 3] = [
+    ("ResCom", [0.73, 0.68, 0.63]),
+    ("SupCon+BS", [0.77, 0.68, 0.60]),
+    ("MoCo+BS", [0.75, 0.64, 0.56]),
+];
+
+fn similarity(s: &ClassSimilarity) -> Value {
+    json!({ "mean": s.mean, "count": s.count })
+}
+
+/// The results as JSON; `source` describes the input (file, rows used, temperature).
+pub fn observed_json(observed: &Observed, source: &Value) -> Value {
+    let rows = |m: &ndarray::Array2<f64>| -> Vec<Vec<f64>> {
+        m.rows().into_iter().map(|r| r.to_vec()).collect()
+    };
+    let totals = &observed.positive + &observed.negative;
+    let groups: serde_json::Map<String, Value> = observed
+        .densities
+        .iter()
+        .map(|d| (d.group.name().to_string(), similarity(&d.similarity)))
+        .collect();
+    json!({
+        "input": source,
+        "loss": observed.loss,
+        "anchors_without_positives": observed.without_positives,
+        "gradient_mass": { "positive": rows(&observed.positive), "negative": rows(&observed.negative) },
+        "gradient_mass_per_class": totals.sum_axis(ndarray::Axis(1)).to_vec(),
+        "feature_gradient_mass_per_class": observed.features_per_class,
+        "positive_similarity": {
+            "per_class": observed.similarity.iter().map(similarity).collect::<Vec<_>>(),
+            "per_group": groups,
+        },
+        "negative_gradient_carried": observed.carried.iter()
+            .map(|(k, v)| json!({ "hardest_share": k, "gradient_share": v })).collect::<Vec<_>>(),
+    })
+}
+
+/// All files of `rescom-sim from-features`; `runtime` (seconds) appears in report.md only.
+///
+/// # Errors
+/// If a figure cannot be drawn.
+pub fn observed_files(
+    observed: &Observed,
+    source: &Value,
+    train_counts: &[u64],
+    command: &str,
+    runtime: f64,
+) -> Result<Vec<ReportFile>> {
+    let mut files = vec![];
+    push_figure(&mut files, "positive-similarity", &density_figure(observed))?;
+    push_figure(&mut files, "gradients-by-rank", &rank_figure(observed))?;
+    if train_counts.len() <= 200 {
+        push_figure(&mut files, "gradient-mass", &mass_figure(observed))?;
+    }
+    files.push(("classes.csv".into(), class_table(observed, train_counts).csv().into_bytes()));
+    let json = observed_json(observed, source);
+    files.push(("results.json".into(), json_bytes(&json)));
+    let text = report(observed, source, train_counts, command, runtime);
+    files.push(("report.md".into(), text.into_bytes()));
+    Ok(files)
+}
+
+fn density_figure(observed: &Observed) -> Lines {
+    let colors = [colors::BLUE, colors::ORANGE, colors::VERMILION];
+    let mut series = vec![];
+    let mut verticals = vec![];
+    for (d, color) in observed.densities.iter().zip(colors) {
+        let name = format!("{}-shot, mean {}", d.group.name(), significant(d.similarity.mean, 3));
+        series.push(Series::new(name, d.points.clone(), color, Mark::Line));
+        if d.similarity.mean.is_finite() {
+            verticals.push((d.similarity.mean, String::new()));
+        }
+    }
+    let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect();
+    let mut panel = Panel::new(
+        "Similarity of positive pairs",
+        Axis::linear("cosine of two rows of one class", -1.0, 1.0),
+        Axis::fit("density", values, false),
+        series,
+    );
+    panel.verticals = verticals;
+    Lines { panel_size: (460, 320), ..Lines::row(vec![panel]) }
+}
+
+fn rank_figure(observed: &Observed) -> Lines {
+    let series = |values: &[f64], color| {
+        let n = values.len() as f64;
+        let at = |(r, v): (usize, &f64)| (100.0 * (r as f64 + 0.5) / n, *v);
+        vec![Series::new("", values.iter().enumerate().map(at).collect(), color, Mark::LineDots)]
+    };
+    let [positive, negative] = &observed.by_rank;
+    let panels = vec![
+        Panel::new(
+            "Positives",
+            Axis::linear("positives, easiest first (%)", 0.0, 100.0),
+            Axis::fit("mean |∂L/∂l| × |P|", positive.iter().copied(), false),
+            series(positive, colors::BLUE),
+        ),
+        Panel::new(
+            "Negatives",
+            Axis::linear("negatives, hardest first (%)", 0.0, 100.0),
+            Axis::fit("mean |∂L/∂l| × |N|", negative.iter().copied(), true),
+            series(negative, colors::VERMILION),
+        ),
+    ];
+    Lines::row(panels)
+}
+
+fn mass_figure(observed: &Observed) -> HeatMap {
+    let total = &observed.positive + &observed.negative;
+    let n = total.nrows();
+    let names =
+        (0..n).map(|c| if n <= 20 || c % (n / 10) == 0 { c.to_string() } else { String::new() });
+    HeatMap {
+        panels: vec![HeatPanel {
+            title: "Gradient mass between classes".into(),
+            values: total.rows().into_iter().map(|r| r.to_vec()).collect(),
+            names: names.collect(),
+            marked: None,
+        }],
+        row_label: "class of the anchor".into(),
+        column_label: "class of the key".into(),
+        value_label: "sum of |∂L/∂s|".into(),
+        decimals: None,
+        log: true,
+    }
+}
+
+fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
+    let mut table = Table::new([
+        "class",
+        "train_count",
+        "positive_similarity",
+        "pairs",
+        "mass_positive",
+        "mass_negative",
+        "mass_features",
+    ]);
+    for (c, n) in train_counts.iter().enumerate() {
+        table.push([
+            c.to_string(),
+            n.to_string(),
+            significant(observed.similarity[c].mean, 6),
+            observed.similarity[c].count.to_string(),
+            significant(observed.positive[[c, c]], 6),
+            significant(observed.negative.row(c).sum(), 6),
+            significant(observed.features_per_class[c], 6),
+        ]);
+    }
+    table
+}
+
+fn report(
+    observed: &Observed,
+    source: &Value,
+    train_counts: &[u64],
+    command: &str,
+    runtime: f64,
+) -> String {
+    let mut similarities = Table::new(["group", "mean cosine", "ordered pairs"]);
+    for d in &observed.densities {
+        let s = &d.similarity;
+        similarities.push([d.group.name().into(), significant(s.mean, 4), s.count.to_string()]);
+    }
+    let mut published = Table::new(["published (ImageNet-LT)", "many", "medium", "few"]);
+    for (name, means) in PUBLISHED {
+        let cells = means.map(|m| m.to_string());
+        published.push([vec![name.to_string()], cells.to_vec()].concat());
+    }
+    let carried: Vec<_> = observed
+        .carried
+        .iter()
+        .map(|(k, v)| format!("{:.0} % carry {:.1} %", 100.0 * k, 100.0 * v))
+        .collect();
+    let mass =
+        if train_counts.len() <= 200 { "![Gradient mass](gradient-mass.png)\n\n" } else { "" };
+    format!(
+        "# Gradients on real features\n\n`{command}`, {runtime:.1} s\n\n```json\n{source:#}\n```\n\n\
+         Loss {} nats over all anchors; {} anchors have no positive (they contribute zero and count).\n\n\
+         ## Similarity of positive pairs\n\n![Densities](positive-similarity.png)\n\n{}\n\
+         Dashed lines are the means. For comparison only (other data, other networks):\n\n{}\n\
+         ## Gradient mass\n\n{mass}Sums of |∂L/∂s| over pairs of rows, L the mean over all anchors; per class in `classes.csv`.\n\n\
+         ## Easy pairs\n\n![By rank](gradients-by-rank.png)\n\n\
+         Of the negatives the hardest {} of the negative gradient.\n",
+        significant(observed.loss, 6),
+        observed.without_positives,
+        similarities.markdown(),
+        published.markdown(),
+        carried.join(", "),
+    )
+}

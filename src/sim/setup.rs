@@ -1,0 +1,139 @@
+//! What is simulated: checked once, then trusted by the numerics.
+
+use super::Noise;
+use crate::contrast::{HardPairMiner, Temperature};
+use crate::longtail::{ClassCounts, EffectiveNumber};
+use crate::{Error, Result};
+
+/// Where the keys outside the batch come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeySource {
+    /// Nowhere: the batch alone.
+    None,
+    /// A first-in-first-out queue, as imbalanced as the data (MoCo).
+    Fifo,
+    /// The same number of keys for each class (ResCom).
+    ClassBalanced,
+}
+
+impl KeySource {
+    /// "none", "fifo" or "class-balanced".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Fifo => "fifo",
+            Self::ClassBalanced => "class-balanced",
+        }
+    }
+}
+
+/// Parameters as given; [`Setup::new`] checks them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetupParams {
+    /// Training images per class.
+    pub counts: ClassCounts,
+    /// B, images per batch; each has two views.
+    pub batch: usize,
+    /// Q, keys per class of the class-balanced queue.
+    pub keys_per_class: usize,
+    /// Keys of the FIFO queue; None: as many as the class-balanced one holds.
+    pub fifo_keys: Option<usize>,
+    /// D, dimension of the features.
+    pub dim: usize,
+    /// Distribution of features around the direction of their class.
+    pub noise: Noise,
+    /// How closely features gather around their class ("training stage"); 0 is untrained.
+    pub concentration: f64,
+    /// Concentration of the smallest class, if tail classes are looser.
+    pub tail_concentration: Option<f64>,
+    /// T.
+    pub temperature: f64,
+    /// b of the effective-number weights.
+    pub beta: f64,
+    /// Q_p and Q_n of the cells with mining.
+    pub miner: HardPairMiner,
+    /// Independent batches that are simulated.
+    pub batches: usize,
+}
+
+/// Checked parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    params: SetupParams,
+    temperature: Temperature,
+    weights: Vec<f64>,
+}
+
+impl Setup {
+    /// # Errors
+    /// [`Error::Input`] naming the parameter that is out of its range.
+    pub fn new(params: SetupParams) -> Result<Self> {
+        let temperature = Temperature::new(params.temperature)?;
+        let weights = EffectiveNumber::new(params.beta)?.weights(&params.counts);
+        for (what, value, least) in [
+            ("batch size", params.batch, 1),
+            ("keys per class", params.keys_per_class, 1),
+            ("keys of the FIFO queue", params.fifo_keys.unwrap_or(1), 1),
+            ("feature dimension", params.dim, 1),
+            ("number of batches", params.batches, 2),
+        ] {
+            if value < least {
+                return Err(Error::input(format!("{what} {value}: expected at least {least}")));
+            }
+        }
+        let tail = params.tail_concentration.unwrap_or(0.0);
+        for value in [params.concentration, tail] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::input(format!(
+                    "concentration {value}: expected a finite number of at least 0"
+                )));
+            }
+        }
+        Ok(Self { params, temperature, weights })
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &SetupParams {
+        &self.params
+    }
+
+    /// T.
+    pub fn temperature(&self) -> Temperature {
+        self.temperature
+    }
+
+    /// w_c, effective-number weights (C).
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// C.
+    pub fn classes(&self) -> usize {
+        self.params.counts.classes()
+    }
+
+    /// Number of keys in the queue.
+    pub fn queue_keys(&self, source: KeySource) -> usize {
+        let balanced = self.classes() * self.params.keys_per_class;
+        match source {
+            KeySource::None => 0,
+            KeySource::Fifo => self.params.fifo_keys.unwrap_or(balanced),
+            KeySource::ClassBalanced => balanced,
+        }
+    }
+
+    /// The concentration of each class: the same for all, or falling with ln n_c from the largest
+    /// class to the smallest.
+    pub fn concentrations(&self) -> Vec<f64> {
+        let counts = &self.params.counts;
+        let head = self.params.concentration;
+        let tail = self.params.tail_concentration.unwrap_or(head);
+        let range = counts.imbalance_factor().ln();
+        let at = |&n: &u64| {
+            let depth =
+                if range > 0.0 { (counts.max() as f64 / n as f64).ln() / range } else { 0.0 };
+            head + (tail - head) * depth
+        };
+        counts.as_slice().iter().map(at).collect()
+    }
+}
