@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DataSet, ImageSet, Progress, cache, debian, idx, names};
+use super::{DataSet, ImageSet, Progress, cache, debian, idx, names, sources};
 use crate::augment::Normalize;
 use crate::{Error, Result};
 
@@ -13,6 +13,12 @@ pub const CLASS_NAMES: [&str; 10] = names::FASHION;
 
 /// Zero pixels added on each side: 28x28 becomes 32x32.
 pub const PADDING: usize = 2;
+
+/// Public addresses of the four files.
+const MIRRORS: [&str; 2] = [
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+];
 
 const DEBIAN_PACKAGE: &str = "dataset-fashion-mnist";
 const DEBIAN_DIR: &str = "usr/share/datasets/fashion-mnist";
@@ -180,8 +186,27 @@ fn from_debian(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()>
     Ok(())
 }
 
-fn from_the_web(_dir: &Path, _progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-    Err(Error::run("the public download is not built in yet"))
+fn from_the_web(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    // Parts stay here when a download breaks off, and are continued by the next call.
+    let parts = cache_dir()?.with_extension("download");
+    for (name, sha256) in FILES {
+        let urls = MIRRORS.map(|mirror| format!("{mirror}/{name}.gz"));
+        let urls = urls.each_ref().map(String::as_str);
+        let dimensions = if name.contains("idx3") { 3 } else { 1 };
+        let check = |path: &Path| match idx::read(path, dimensions)?.sha256 {
+            found if found == sha256 => Ok(()),
+            found => Err(Error::input(format!("content of SHA-256 {found}, expected {sha256}"))),
+        };
+        let file = parts.join(format!("{name}.gz"));
+        sources::fetch(&file, &urls, 64 << 20, &check, progress)?;
+    }
+    for (name, _) in FILES {
+        let from = parts.join(format!("{name}.gz"));
+        fs::rename(&from, dir.join(format!("{name}.gz"))).map_err(Error::io("move", &from))?;
+    }
+    // Empty by now; if not, it holds nothing that is needed.
+    let _ = fs::remove_dir(&parts);
+    Ok(())
 }
 
 #[cfg(test)]

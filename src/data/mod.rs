@@ -9,6 +9,8 @@ pub mod cache;
 pub mod cifar;
 mod debian;
 mod decode;
+#[cfg(feature = "train")]
+mod download;
 pub mod fashion;
 mod files;
 pub mod idx;
@@ -16,11 +18,13 @@ mod loader;
 mod names;
 mod pickle;
 mod set;
+mod sources;
 pub mod synthetic;
 
 pub use files::{Broken, ImageFiles};
 pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
 pub use set::{DataSet, ImageSet, ImageSource};
+pub use sources::{Place, load, locate};
 
 /// What a slow step (fetching, unpacking) tells its caller; the programs turn it into a bar or lines.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use rand::RngExt as _;
+use rayon::prelude::*;
 
 use super::cifar::Cifar;
 use super::{DataSet, ImageSet};
@@ -47,13 +48,15 @@ impl Synthetic {
     fn split(&self, name: &str, per_class: usize) -> Result<ImageSet> {
         let classes = self.format.classes();
         let count = per_class * classes;
-        let mut images = Vec::with_capacity(count * SIDE * SIDE * 3);
         // Labels go round, so that any prefix is nearly balanced.
         let labels: Vec<u32> = (0..count).map(|index| (index % classes) as u32).collect();
-        for (index, &label) in labels.iter().enumerate() {
-            let mut rng = Streams::new(self.seed).stream(name, &[index as u64]);
-            draw(self.class(label as usize), &mut rng, &mut images);
-        }
+        let mut images = vec![0; count * SIDE * SIDE * 3];
+        images.par_chunks_exact_mut(SIDE * SIDE * 3).zip(&labels).enumerate().for_each(
+            |(index, (image, &label))| {
+                let mut rng = Streams::new(self.seed).stream(name, &[index as u64]);
+                draw(self.class(label as usize), &mut rng, image);
+            },
+        );
         let names = (0..classes).map(|label| self.class(label).name()).collect();
         let source = format!("generated, seed {}", self.seed);
         ImageSet::new(images, (SIDE, SIDE, 3), labels, names, source)
@@ -145,8 +148,8 @@ fn hue_name(hue: f32) -> &'static str {
     ["red", "yellow", "green", "blue", "violet"][((hue * 5.0).round() as usize).min(4)]
 }
 
-/// Appends one image.
-fn draw(class: Class, rng: &mut Rng, images: &mut Vec<u8>) {
+/// Fills in one image.
+fn draw(class: Class, rng: &mut Rng, image: &mut [u8]) {
     let mut uniform = |from: f32, to: f32| from + (to - from) * rng.random::<f32>();
     let (centre_x, centre_y) = (uniform(11.0, 21.0), uniform(11.0, 21.0));
     let (size, tilt) = (uniform(7.0, 11.0), uniform(-0.25, 0.25));
@@ -164,8 +167,8 @@ fn draw(class: Class, rng: &mut Rng, images: &mut Vec<u8>) {
     let noise = uniform(8.0, 28.0);
     let (sin, cos) = tilt.sin_cos();
     let (across_x, across_y) = (angle.cos() * frequency, angle.sin() * frequency);
-    for y in 0..SIDE {
-        for x in 0..SIDE {
+    for (y, row) in image.chunks_exact_mut(SIDE * 3).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
             let (fx, fy) = (x as f32, y as f32);
             let (dx, dy) = ((fx - centre_x) / size, (fy - centre_y) / size);
             let inside = class.shape.holds(dx * cos + dy * sin, dy * cos - dx * sin);
@@ -177,9 +180,9 @@ fn draw(class: Class, rng: &mut Rng, images: &mut Vec<u8>) {
                 (false, false) => back,
             };
             let shade = light.2 * 220.0 + light.0 * (fx - 16.0) + light.1 * (fy - 16.0);
-            for value in base {
+            for (to, value) in pixel.iter_mut().zip(base) {
                 let grain = (uniform(-1.0, 1.0) + uniform(-1.0, 1.0)) * noise;
-                images.push((value * shade + grain) as u8);
+                *to = (value * shade + grain) as u8;
             }
         }
     }
