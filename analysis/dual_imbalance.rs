@@ -1,7 +1,7 @@
 //! The study of the dual class imbalance: main setup, sweeps, training stages, easy pairs.
 
 use crate::easy_pairs::EasyArgs;
-use crate::output::{self, Progress};
+use crate::output::{self, Delivery, Progress};
 use crate::profile::ProfileArgs;
 use clap::ValueEnum;
 use rescom::contrast::{HardPairMiner, LossForm};
@@ -62,10 +62,10 @@ pub(crate) struct Args {
     /// Seed of all random streams.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for report.md, figures, CSV and JSON.
-    #[arg(long, default_value = "reports/runs/dual-imbalance")]
-    out: PathBuf,
-    /// Print the result as JSON on standard output and nothing else (files only with --out).
+    /// Folder for report.md, figures, CSV and JSON (default reports/runs/dual-imbalance).
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
     #[arg(long)]
     json: bool,
 }
@@ -139,16 +139,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let progress = Progress::new(plan.batches());
     let results = plan.run(args, &progress)?;
     let runtime = progress.finish();
-    if args.json {
-        output::print(&format!("{:#}\n", dual_json(&results)))?;
-        return Ok(());
-    }
-    output::write_report(&args.out, &dual_files(&results, runtime)?)?;
-    output::print(&format!(
-        "{}\nreport: {} ({runtime:.1} s)\n",
-        dual_summary(&results),
-        args.out.join("report.md").display()
-    ))
+    let delivery = Delivery {
+        out: args.out.as_deref(),
+        default_out: "reports/runs/dual-imbalance",
+        json: args.json,
+    };
+    let summary = format!("{}\n{runtime:.1} s; ", dual_summary(&results));
+    delivery.deliver(|| dual_files(&results, runtime), || dual_json(&results), &summary)
 }
 
 /// Everything checked before anything is simulated.

@@ -1,7 +1,7 @@
 //! The study of easy pairs.
 
 use crate::dual_imbalance::{FeatureArgs, numbers};
-use crate::output;
+use crate::output::{self, Delivery};
 use rescom::Result;
 use rescom::report::sim::{easy_files, easy_json};
 use rescom::rng::Streams;
@@ -20,10 +20,10 @@ pub(crate) struct Args {
     /// Seed of all random streams.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for report.md, figures, CSV and JSON.
-    #[arg(long, default_value = "reports/runs/easy-pairs")]
-    out: PathBuf,
-    /// Print the result as JSON on standard output and nothing else; no files.
+    /// Folder for report.md, figures, CSV and JSON (default reports/runs/easy-pairs).
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
     #[arg(long)]
     json: bool,
 }
@@ -113,12 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let streams = Streams::new(args.seed);
     let (stages, temperatures) = args.easy.simulate(&args.features, &streams)?;
-    if args.json {
-        return output::print(&format!("{:#}\n", easy_json(&stages, &temperatures)));
-    }
     let runtime = started.elapsed().as_secs_f64();
-    let files = easy_files(&stages, &temperatures, &output::command_line(), runtime)?;
-    output::write_report(&args.out, &files)?;
     let mut text = String::from("stage        pushed away   negatives that carry 90 %   99 %\n");
     for e in &stages {
         text += &format!(
@@ -131,5 +126,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             e.carry_90_99[1].mean,
         );
     }
-    output::print(&format!("{text}\nreport: {}\n", args.out.join("report.md").display()))
+    let delivery = Delivery {
+        out: args.out.as_deref(),
+        default_out: "reports/runs/easy-pairs",
+        json: args.json,
+    };
+    delivery.deliver(
+        || easy_files(&stages, &temperatures, &output::command_line(), runtime),
+        || easy_json(&stages, &temperatures),
+        &text,
+    )
 }

@@ -1,6 +1,6 @@
 //! Measurements on the features of a real network.
 
-use crate::output;
+use crate::output::{self, Delivery};
 use ndarray::Array2;
 use rescom::contrast::Temperature;
 use rescom::report::sim::{observed_files, observed_json};
@@ -34,10 +34,10 @@ pub(crate) struct Args {
     /// Seed of the subsampling.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for report.md, figures, CSV and JSON.
-    #[arg(long, default_value = "reports/runs/from-features")]
-    out: PathBuf,
-    /// Print the result as JSON on standard output and nothing else; no files.
+    /// Folder for report.md, figures, CSV and JSON (default reports/runs/from-features).
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
     #[arg(long)]
     json: bool,
 }
@@ -85,12 +85,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "shot_groups_from": if from_training { "train_counts" } else { "labels of the file" },
         "seed": args.seed,
     });
-    if args.json {
-        return output::print(&format!("{:#}\n", observed_json(&observed, &source)));
-    }
-    let runtime = started.elapsed().as_secs_f64();
-    let files = observed_files(&observed, &source, &counts, &output::command_line(), runtime)?;
-    output::write_report(&args.out, &files)?;
     let mut text =
         format!("{used} of {rows} rows, {} classes, loss {:.4}\n", counts.len(), observed.loss);
     for d in &observed.densities {
@@ -102,7 +96,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             s.count
         );
     }
-    output::print(&format!("{text}report: {}\n", args.out.join("report.md").display()))
+    let runtime = started.elapsed().as_secs_f64();
+    let delivery = Delivery {
+        out: args.out.as_deref(),
+        default_out: "reports/runs/from-features",
+        json: args.json,
+    };
+    delivery.deliver(
+        || observed_files(&observed, &source, &counts, &output::command_line(), runtime),
+        || observed_json(&observed, &source),
+        &text,
+    )
 }
 
 fn parse(bytes: &[u8]) -> Result<Input> {

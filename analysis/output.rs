@@ -79,12 +79,41 @@ impl Progress {
 }
 
 /// Writes the report's files into `folder`.
-pub(crate) fn write_report(folder: &Path, files: &[ReportFile]) -> Result<()> {
+fn write_report(folder: &Path, files: &[ReportFile]) -> Result<()> {
     files.iter().try_for_each(|(name, bytes)| rescom::run::atomic::write(&folder.join(name), bytes))
 }
 
+/// How a study hands over its result.
+pub(crate) struct Delivery<'a> {
+    /// Folder asked for.
+    pub(crate) out: Option<&'a Path>,
+    /// Folder used if none was asked for.
+    pub(crate) default_out: &'a str,
+    /// JSON on standard output; files then only into a folder that was asked for.
+    pub(crate) json: bool,
+}
+
+impl Delivery<'_> {
+    /// Writes the files and prints either the JSON or the summary with the report's place.
+    pub(crate) fn deliver(
+        &self,
+        files: impl FnOnce() -> Result<Vec<ReportFile>>,
+        json: impl FnOnce() -> serde_json::Value,
+        summary: &str,
+    ) -> Result<()> {
+        let folder = self.out.unwrap_or(Path::new(self.default_out));
+        if self.out.is_some() || !self.json {
+            write_report(folder, &files()?)?;
+        }
+        if self.json {
+            return print(&format!("{:#}\n", json()));
+        }
+        print(&format!("{summary}report: {}\n", folder.join("report.md").display()))
+    }
+}
+
 /// Prints to standard output; a reader that has left (`| head`) is no error.
-pub(crate) fn print(text: &str) -> Result<()> {
+fn print(text: &str) -> Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(Error::io("write", "standard output")(e)),

@@ -6,12 +6,14 @@
 
 mod anchor;
 pub mod fast;
+mod kernel;
 mod loss;
 mod mining;
 mod queue;
 mod rebalanced;
 
 pub use anchor::{AnchorGradient, LossForm, Relation, Temperature, anchor_gradient};
+pub use kernel::{KernelValue, supcon_gradient};
 pub use loss::{SelfPairs, SupConLoss, SupConValue, normalize_rows};
 pub use mining::{HardPairMiner, MinedKeys};
 pub use queue::{ClassBalancedQueue, FifoQueue};

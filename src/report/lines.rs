@@ -18,8 +18,8 @@ pub enum Mark {
     Rings,
     /// A line with a dot at each point.
     LineDots,
-    /// A dashed line with a ring at each point.
-    DashedRings,
+    /// A line with a large ring at each point.
+    LineRings,
     /// Bars from zero (or the bottom of a logarithmic axis), `width` hundredths of one unit wide.
     Bars {
         /// Width in hundredths of one unit of x.
@@ -201,8 +201,8 @@ fn draw_key(canvas: &mut dyn Canvas, series: &Series, (x, y): (f64, f64)) {
 /// None: no line; Some(dash): a line with that dash pattern.
 fn line_of(mark: Mark) -> Option<Option<(f64, f64)>> {
     match mark {
-        Mark::Line | Mark::LineDots => Some(None),
-        Mark::Dashed | Mark::DashedRings => Some(Some((6.0, 4.0))),
+        Mark::Line | Mark::LineDots | Mark::LineRings => Some(None),
+        Mark::Dashed => Some(Some((6.0, 4.0))),
         Mark::Dots | Mark::Cloud | Mark::Rings | Mark::Bars { .. } => None,
     }
 }
@@ -210,7 +210,8 @@ fn line_of(mark: Mark) -> Option<Option<(f64, f64)>> {
 fn draw_dot(canvas: &mut dyn Canvas, series: &Series, at: (f64, f64)) {
     match series.mark {
         Mark::Dots | Mark::LineDots => canvas.circle(at, 3.2, series.color, true),
-        Mark::Rings | Mark::DashedRings => canvas.circle(at, 3.4, series.color, false),
+        Mark::Rings => canvas.circle(at, 3.4, series.color, false),
+        Mark::LineRings => canvas.circle(at, 5.5, series.color, false),
         Mark::Cloud => canvas.circle(at, 1.5, series.color, true),
         Mark::Line | Mark::Dashed | Mark::Bars { .. } => {}
     }

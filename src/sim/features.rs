@@ -14,6 +14,16 @@ pub enum Noise {
     Gaussian,
 }
 
+impl Noise {
+    /// The distribution's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VonMisesFisher => "von Mises-Fisher",
+            Self::Gaussian => "normalised Gaussian",
+        }
+    }
+}
+
 /// Class directions (a simplex where D allows it) and the scatter around them.
 #[derive(Debug, Clone)]
 pub struct FeatureModel {

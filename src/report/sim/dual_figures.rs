@@ -188,6 +188,7 @@ fn sweep(axis: SweepAxis, rows: &[SweepRow], form: LossForm) -> Lines {
             let theory = rows.iter().filter_map(|r| Some((r.value, r.heuristic?))).collect();
             series.push(Series::new("", theory, color, Mark::Dashed));
         }
+        series.push(Series::new("pair-frequency heuristic", vec![], colors::GREY, Mark::Dashed));
         let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect();
         let xs = rows.iter().map(|r| r.value);
         let x = if axis == SweepAxis::Imbalance {
@@ -225,12 +226,15 @@ fn exponents(results: &DualResults) -> Lines {
             let at = |(i, e): (usize, &Estimate)| (i as f64, e.mean);
             let points = measured.iter().enumerate().map(at).collect();
             let intervals = measured.iter().map(|e| (e.low, e.high)).collect();
-            series.push(Series::new(name, points, color, Mark::LineDots).with_intervals(intervals));
+            // Where two forms coincide, both marks are seen: a ring around a dot.
+            let mark = if form == LossForm::In { Mark::LineRings } else { Mark::LineDots };
+            series.push(Series::new(name, points, color, mark).with_intervals(intervals));
             let field = results.stages.iter().enumerate().map(|(i, (_, rows))| {
                 (i as f64, mean_field_slope(rows, form, false, KeySource::Fifo, statistic))
             });
             series.push(Series::new("", field.collect(), color, Mark::Dashed));
         }
+        series.push(Series::new("mean-field prediction", vec![], colors::GREY, Mark::Dashed));
         let names = results.stages.iter().map(|(k, _)| k.to_string());
         let x = Axis::categories("concentration κ (training stage)", names);
         let y =

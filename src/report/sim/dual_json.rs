@@ -29,7 +29,7 @@ pub fn dual_json(results: &DualResults) -> Value {
             "keys_per_class": p.keys_per_class,
             "fifo_keys": setup.queue_keys(crate::sim::KeySource::Fifo),
             "dim": p.dim,
-            "noise": format!("{:?}", p.noise),
+            "noise": p.noise.name(),
             "concentration": p.concentration,
             "tail_concentration": p.tail_concentration,
             "temperature": p.temperature,

@@ -109,7 +109,7 @@ pub(super) fn curve_figure(stages: &[EasyPairs]) -> Lines {
     let hard = "negatives, hardest first (rank)";
     let mut positive =
         panel("Positives, logits", easy, "mean |∂L/∂l|", series(|e| &e.positive, false), false);
-    if let Some(last) = stages.last() {
+    if let Some(last) = stages.last().filter(|e| e.valley > 0) {
         let valley = last.valley as f64 + 1.0;
         positive.shades.push((0.0, valley, colors::VERMILION));
         let text = format!("π = 1/|P| (κ = {})", last.concentration);
