@@ -1,4 +1,5 @@
 //! Every recipe that ships is complete, marked, and describes a model that can be built.
+#![allow(clippy::unwrap_used)]
 
 use std::{fs, path::PathBuf};
 

@@ -106,6 +106,6 @@ pub struct RunRecord {
 impl RunRecord {
     /// Whether the images were generated (`--data synthetic`) instead of the real data set's.
     pub fn is_synthetic(&self) -> bool {
-        self.provenance.data_source.starts_with("synthetic")
+        self.provenance.data_source.starts_with("generated")
     }
 }

@@ -1,0 +1,166 @@
+//! The training program end to end on generated images: a sweep, its report, resume after SIGKILL,
+//! and what it says of bad input. Generated images show that the pipeline works, not how well.
+#![cfg(feature = "train")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A sweep so small that a run takes seconds.
+const TINY: [&str; 14] = [
+    "--data",
+    "synthetic",
+    "--threads",
+    "1",
+    "--set",
+    "data.images-per-class=40",
+    "--set",
+    "optim.epochs=3",
+    "--set",
+    "optim.batch-size=16",
+    "--set",
+    "optim.warmup-epochs=1",
+    "--set",
+    "model.arch=resnet20",
+];
+
+fn repro(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rescom-repro"));
+    command.args(args);
+    command
+}
+
+fn sweep(out: &Path, extra: &[&str]) -> Output {
+    let mut command = repro(&["fashion-mnist", "--out"]);
+    command.arg(out).args(TINY).args(extra).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_sweep_leaves_whole_runs_and_a_report_and_is_not_made_twice() {
+    let tmp = tempfile::tempdir().unwrap();
+    let args = ["--imb", "2,4", "--methods", "ce,rescom,moco+bs"];
+    let first = sweep(tmp.path(), &args);
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    let run = tmp.path().join("fashion-mnist-imb4-rescom-seed0");
+    for file in
+        ["recipe.toml", "provenance.json", "subset.json", "epochs.jsonl", "log.txt", "record.json"]
+    {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    let report = fs::read_to_string(tmp.path().join("report.md")).unwrap();
+    assert!(report.lines().next().unwrap().contains("GENERATED"), "{report}");
+    for name in ["accuracy", "classes", "curves"] {
+        let png = fs::read(tmp.path().join(format!("fashion-mnist-natural-{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG") && png.len() > 5000);
+    }
+    assert_eq!(fs::read_to_string(tmp.path().join("runs.csv")).unwrap().lines().count(), 7);
+
+    let started = Instant::now();
+    let second = sweep(tmp.path(), &args);
+    assert!(second.status.success());
+    assert_eq!(text(&second.stderr).matches("finished before").count(), 6);
+    assert!(started.elapsed() < Duration::from_secs(20), "finished runs were made again");
+}
+
+/// Record without the wall-clock fields, the only ones that a repetition does not reproduce.
+fn timeless(run: &Path) -> serde_json::Value {
+    let bytes = fs::read(run.join("record.json")).unwrap();
+    let mut record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    record.as_object_mut().unwrap().remove("seconds");
+    record["provenance"]["command"].take();
+    for epoch in record["epochs"].as_array_mut().unwrap() {
+        epoch.as_object_mut().unwrap().remove("train_seconds");
+    }
+    record
+}
+
+#[test]
+fn a_run_killed_at_any_moment_resumes_to_the_same_bits() {
+    let tmp = tempfile::tempdir().unwrap();
+    let args = ["--imb", "4", "--methods", "rescom", "--set", "optim.epochs=6"];
+    let (whole, broken) = (tmp.path().join("whole"), tmp.path().join("broken"));
+    let started = Instant::now();
+    assert!(sweep(&whole, &args).status.success());
+    let length = started.elapsed();
+
+    let mut kills = 0;
+    // Later and later, so that every kill falls into another part of the run.
+    for part in 1..=4 {
+        let mut command = repro(&["fashion-mnist", "--out"]);
+        command.arg(&broken).args(TINY).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(length.mul_f64(0.2 + 0.1 * f64::from(part)));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "the run was never interrupted");
+    let last = sweep(&broken, &args);
+    assert!(last.status.success(), "{}", text(&last.stderr));
+    let run = "fashion-mnist-imb4-rescom-seed0";
+    assert_eq!(timeless(&broken.join(run)), timeless(&whole.join(run)));
+    let checkpoint = format!("{run}/checkpoint-0006.safetensors");
+    assert!(
+        fs::read(broken.join(&checkpoint)).unwrap() == fs::read(whole.join(&checkpoint)).unwrap(),
+        "weights, optimiser or queue differ"
+    );
+}
+
+#[test]
+fn bad_input_is_one_line_with_code_2() {
+    let tmp = tempfile::tempdir().unwrap();
+    for (args, said) in [
+        (vec!["--imb", "0.01"], "imbalance factor"),
+        (vec!["--methods", "resnet"], "method \"resnet\""),
+        (vec!["--set", "contrast.num-pos=1000"], "contrast.num-pos"),
+        (vec!["--set", "optim.nothing=1"], "optim.nothing"),
+        (vec!["--preset", "slow"], "expected one of quick, full"),
+        (vec!["--device", "cuda:99"], "cuda:99"),
+        (vec!["--recipe", "nowhere.toml"], "nowhere.toml"),
+        (vec!["--threads", "0"], "--threads"),
+    ] {
+        let mut command = repro(&["fashion-mnist", "--data", "synthetic", "--out"]);
+        let output = command.arg(tmp.path()).args(&args).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(said), "{args:?}: {stderr}");
+        let errors = stderr.lines().filter(|l| l.starts_with("error:")).count();
+        assert_eq!(errors, 1, "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_old_folder_refuses_another_recipe() {
+    let tmp = tempfile::tempdir().unwrap();
+    assert!(sweep(tmp.path(), &["--imb", "4", "--methods", "ce"]).status.success());
+    let other = sweep(tmp.path(), &["--imb", "4", "--methods", "ce", "--set", "optim.lr=0.2"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("optim.lr"), "{}", text(&other.stderr));
+}
+
+#[test]
+fn plans_doctor_and_help_answer() {
+    let plan = repro(&["cifar", "--imb", "10,50,100", "--dry-run"]).output().unwrap();
+    assert!(plan.status.success(), "{}", text(&plan.stderr));
+    let plan = text(&plan.stdout);
+    for run in ["cifar10-imb100-rescom-seed0: 12406", "cifar100-imb10-ce-seed0: 19573", "18 runs"] {
+        assert!(plan.contains(run), "{run}: {plan}");
+    }
+    let doctor = repro(&["doctor", "--json"]).output().unwrap();
+    let doctor: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!(doctor["tch"], "0.24.0");
+    for command in ["fashion-mnist", "cifar", "report"] {
+        let help = repro(&[command, "--help"]).output().unwrap();
+        assert!(text(&help.stdout).contains("Example"), "{command}");
+    }
+}
