@@ -1,15 +1,11 @@
 //! Makes the runs of a plan, one after the other, and then the report.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use rescom::{
     Error, Result,
-    data::{
-        self, DataSet,
-        cifar::{Check, Cifar},
-        synthetic::Synthetic,
-    },
-    run::{DataSetId, Recipe, RunDir},
+    data::{self, DataSet, Place, cifar::Check},
+    run::{DataSetId, RunDir},
     train::engine::{self, Job, Outcome},
 };
 
@@ -42,7 +38,14 @@ pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
         let data = match &loaded {
             Some((id, data)) if *id == set => Arc::clone(data),
             _ => {
-                let data = Arc::new(load(&run.recipe, request.data.as_deref())?);
+                let mut place = Place::from_option(request.data.as_deref());
+                if let Place::Synthetic { train_per_class, .. } = &mut place {
+                    // No more than any run of the plan asks for.
+                    *train_per_class =
+                        runs.iter().map(|r| r.recipe.data.images_per_class as usize).max();
+                }
+                let loaded_now = data::load(set, place, Check::Published, &mut progress::of_data());
+                let data = Arc::new(loaded_now?);
                 loaded = Some((set, Arc::clone(&data)));
                 data
             }
@@ -109,44 +112,6 @@ fn threads(asked: Option<usize>) -> Result<usize> {
         Some(n) => Ok(n),
         None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
-}
-
-/// Test images of each class in a generated set.
-const SYNTHETIC_TEST: usize = 50;
-
-/// The images of a data set: generated only if `data` says so, otherwise from the folder it names,
-/// or from where the set is looked for.
-fn load(recipe: &Recipe, data: Option<&str>) -> Result<DataSet> {
-    let set = recipe.data.set;
-    if data == Some("synthetic") {
-        return synthetic(set, recipe.data.images_per_class as usize);
-    }
-    let mut progress = progress::of_data();
-    let folder = data.map(Path::new);
-    match (set, folder) {
-        (DataSetId::FashionMnist, _) => data::fashion::load(folder, &mut progress),
-        (DataSetId::Cifar10, Some(folder)) => Cifar::Ten.read(folder, Check::Published),
-        (DataSetId::Cifar100, Some(folder)) => Cifar::Hundred.read(folder, Check::Published),
-        (DataSetId::Cifar10 | DataSetId::Cifar100, None) => Err(Error::input(format!(
-            "{}: no images; name the folder that holds the set with --data DIR, or --data synthetic for generated ones",
-            set.name()
-        ))),
-        _ => Err(Error::input(format!(
-            "{}: training on folders of large images is not connected yet; cifar and fashion-mnist are",
-            set.name()
-        ))),
-    }
-}
-
-/// A generated set of the right number of classes and channels.
-fn synthetic(set: DataSetId, train_per_class: usize) -> Result<DataSet> {
-    let format = if set == DataSetId::Cifar100 { Cifar::Hundred } else { Cifar::Ten };
-    let mut data = Synthetic { format, train_per_class, test_per_class: SYNTHETIC_TEST, seed: 0 }
-        .generate()?;
-    if set.channels() == 1 {
-        (data.train, data.test) = (data.train.grey()?, data.test.grey()?);
-    }
-    Ok(data)
 }
 
 fn print_plan(request: &PlanRequest, runs: &[PlannedRun]) -> Result<ExitCode> {

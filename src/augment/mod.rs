@@ -22,7 +22,6 @@ pub use large::{Jitter, LargeImages, ResizedCrop};
 pub use normalize::{Layout, Normalize};
 pub use operation::Operation;
 pub use pipeline::{Pipeline, Scratch, SmallImages};
-pub use point::luma;
 
 /// A borrowed image: height * width * channels bytes, channels last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,7 +72,7 @@ pub(super) fn contrast(pixels: &mut [u8], factor: f32) {
 }
 
 /// Pillow's conversion to grey of one RGB pixel.
-pub fn luma(pixel: &[u8]) -> u8 {
+pub(super) fn luma(pixel: &[u8]) -> u8 {
     let weigh = |v: u8, weight: u32| u32::from(v) * weight;
     let sum = weigh(pixel[0], 19595) + weigh(pixel[1], 38470) + weigh(pixel[2], 7471);
     ((sum + 0x8000) >> 16) as u8

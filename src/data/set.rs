@@ -1,6 +1,6 @@
 use sha2::{Digest, Sha256};
 
-use crate::augment::{ImageRef, Normalize, luma};
+use crate::augment::{ImageRef, Normalize};
 use crate::longtail::ClassCounts;
 use crate::{Error, Result};
 
@@ -132,18 +132,6 @@ impl ImageSet {
             counts[label as usize] += 1;
         }
         ClassCounts::new(counts)
-    }
-
-    /// The images with one channel, converted to grey as Pillow does; grey ones as they are.
-    ///
-    /// # Errors
-    /// None for a set that [`ImageSet::new`] accepted.
-    pub fn grey(self) -> Result<Self> {
-        if self.channels == 1 {
-            return Ok(self);
-        }
-        let images = self.images.chunks_exact(self.channels).map(luma).collect();
-        Self::new(images, (self.height, self.width, 1), self.labels, self.class_names, self.source)
     }
 
     /// Adds `padding` zero pixels on each side of every image.

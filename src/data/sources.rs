@@ -18,8 +18,13 @@ pub enum Place<'a> {
     Usual,
     /// This folder or archive and nothing else.
     Given(&'a Path),
-    /// Generated images (`--data synthetic`), seeded.
-    Synthetic(u64),
+    /// Generated images (`--data synthetic`).
+    Synthetic {
+        /// Everything follows from it.
+        seed: u64,
+        /// Training images of every class; none: as many as the real set has.
+        train_per_class: Option<usize>,
+    },
 }
 
 impl<'a> Place<'a> {
@@ -27,7 +32,7 @@ impl<'a> Place<'a> {
     pub fn from_option(value: Option<&'a str>) -> Self {
         match value {
             None => Self::Usual,
-            Some("synthetic") => Self::Synthetic(0),
+            Some("synthetic") => Self::Synthetic { seed: 0, train_per_class: None },
             Some(dir) => Self::Given(Path::new(dir)),
         }
     }
@@ -51,7 +56,9 @@ pub fn load(
             return match place {
                 Place::Usual => fashion::load(None, progress),
                 Place::Given(dir) => fashion::load(Some(dir), progress),
-                Place::Synthetic(seed) => synthetic(set, Cifar::Ten, seed, progress),
+                Place::Synthetic { seed, train_per_class } => {
+                    synthetic(set, Cifar::Ten, (seed, train_per_class), progress)
+                }
             };
         }
         DataSetId::ImagenetLt | DataSetId::Inat18 | DataSetId::PlacesLt => {
@@ -62,7 +69,9 @@ pub fn load(
         }
     };
     match place {
-        Place::Synthetic(seed) => synthetic(set, cifar, seed, progress),
+        Place::Synthetic { seed, train_per_class } => {
+            synthetic(set, cifar, (seed, train_per_class), progress)
+        }
         Place::Given(path) => {
             progress(Progress::Step(&format!("reading {} from {}", cifar.name(), path.display())));
             cifar.read(path, check)
@@ -100,17 +109,19 @@ pub fn locate(set: DataSetId, given: Option<&Path>) -> Result<Option<PathBuf>> {
     }))
 }
 
-/// Generated images in the form of `set`: as many, of the same classes and channels.
+/// Generated images in the form of `set`: the same classes, channels and training images; fewer test
+/// images, as nobody quotes their accuracy.
 fn synthetic(
     set: DataSetId,
     format: Cifar,
-    seed: u64,
+    (seed, train_per_class): (u64, Option<usize>),
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<DataSet> {
     progress(Progress::Step("generating synthetic images"));
-    let per_class = set.images_per_class().unwrap_or(500) as usize;
-    let test_per_class = 10_000 / set.classes();
-    let made = Synthetic { format, train_per_class: per_class, test_per_class, seed }.generate()?;
+    let all = set.images_per_class().unwrap_or(500) as usize;
+    let train_per_class = train_per_class.unwrap_or(all);
+    let test_per_class = 1_000 / set.classes();
+    let made = Synthetic { format, train_per_class, test_per_class, seed }.generate()?;
     if set.channels() == 3 {
         return Ok(made);
     }
