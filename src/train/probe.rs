@@ -10,7 +10,7 @@ use super::{
     loss::{self, Pairs},
     mixup::Mixed,
     model::{Model, ModelSpec, normalise},
-    queue::ClassBalancedQueue,
+    queue::{ClassBalancedQueue, FifoQueue},
 };
 use crate::{Error, Result, longtail::ClassCounts, rng::Streams};
 
@@ -33,10 +33,11 @@ fn queue_of(tensors: &HostTensors, classes: usize, init: QueueInit) -> Result<Cl
     Ok(queue)
 }
 
-/// The joint loss of `spec` (class-balanced queue or none) and its gradients, for given rows.
+/// The joint loss of `spec` (one encoder) and its gradients, for given rows.
 ///
 /// Inputs: `raw_features` or `features` [M, D] (then taken as unit rows), `logits` [M, C], `labels`
-/// [M] (view 1 first), `queue_list` [D, C*Q]. Outputs: `class_prior`, `class_weight`, `sim_con`,
+/// [M] (view 1 first), and for a queue what a checkpoint holds: `queue_list` [D, C*Q] (with `queue_ptr`,
+/// `queue_filled`), or `fifo.keys`, `fifo.labels`, `fifo.state`. Outputs: `class_prior`, `class_weight`, `sim_con`,
 /// `labels_con`, `loss_cls`, `loss_con`, `loss`, gradients `grad_*` of the total loss, and `queue_after`,
 /// `ptr_after` once the view-1 rows are written.
 ///
@@ -60,10 +61,19 @@ pub fn joint_loss(
 
     let mut pairs = Pairs::in_batch(&z, &labels)?;
     let mut queue = None;
-    if let Some(QueueSpec::ClassBalanced { init, .. }) = contrast.queue {
-        let keys = queue_of(inputs, counts.classes(), init)?;
-        pairs = pairs.with(Pairs::class_balanced(&z, &labels, &keys, contrast.mining)?)?;
-        queue = Some(keys);
+    match contrast.queue {
+        Some(QueueSpec::ClassBalanced { init, .. }) => {
+            let keys = queue_of(inputs, counts.classes(), init)?;
+            pairs = pairs.with(Pairs::class_balanced(&z, &labels, &keys, contrast.mining)?)?;
+            queue = Some(keys);
+        }
+        Some(QueueSpec::Fifo { len, init }) => {
+            let dim = contrast.projection_dim;
+            let mut keys = FifoQueue::new(len, dim, init, &Streams::new(0), Device::Cpu);
+            keys.import(inputs)?;
+            pairs = pairs.with(Pairs::fifo(&z, &labels, &keys, contrast.mining)?)?;
+        }
+        None => {}
     }
     let weights = contrast.class_balanced_beta;
     let weights =

@@ -1,0 +1,219 @@
+//! What every training step keeps, for every method.
+
+use rescom::train::{
+    HostTensors, Trainer,
+    config::{HardPairMiner, Precision, QueueInit, QueueSpec},
+    from_safetensors, to_safetensors,
+};
+
+use crate::common::{counts, images, labels, methods, pictures, plain, rescom, trainer};
+
+const CLASSES: usize = 5;
+const BATCH: usize = 12;
+
+fn new(spec: &rescom::train::config::TrainerSpec, seed: u64) -> Trainer {
+    Trainer::new(spec, &counts(CLASSES), seed, "cpu").unwrap()
+}
+
+/// One step on the batch of `seed`; the loss.
+fn step(trainer: &mut Trainer, seed: u64, lr: f64) -> f64 {
+    let y = labels(seed, BATCH, CLASSES);
+    let x = pictures(seed, &y, trainer.spec().method.views());
+    let out = trainer.step(images(&x), &y, lr).unwrap();
+    assert!(out.applied && out.grad_norm > 0.0);
+    out.loss
+}
+
+#[test]
+fn resuming_from_the_file_continues_bit_for_bit() {
+    for (name, method) in methods(6) {
+        let spec = trainer(method);
+        let mut one = new(&spec, 1);
+        for s in 0..3 {
+            step(&mut one, s, 0.1);
+        }
+        let bytes = to_safetensors(&one.state().unwrap()).unwrap();
+        // A trainer that has gone elsewhere: everything must come from the file.
+        let mut two = new(&spec, 1);
+        let _ = step(&mut two, 77, 0.1);
+        two.load_state(&from_safetensors("test", &bytes).unwrap()).unwrap();
+        for s in 3..6 {
+            assert_eq!(step(&mut one, s, 0.1), step(&mut two, s, 0.1), "{name}, step {s}");
+        }
+        assert!(one.state().unwrap() == two.state().unwrap(), "{name}");
+        assert_eq!(two.steps(), 6);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_does_not() {
+    let run = |seed| {
+        let mut t = new(&trainer(rescom(6)), seed);
+        step(&mut t, 0, 0.1);
+        to_safetensors(&t.state().unwrap()).unwrap()
+    };
+    assert!(run(5) == run(5));
+    assert!(run(5) != run(6));
+}
+
+#[test]
+fn every_method_learns_the_bars() {
+    for (name, method) in methods(6) {
+        let mut t = new(&trainer(method), 3);
+        // As many of each class, so that every method can do it.
+        let y: Vec<i64> = (0..20).map(|i| i % CLASSES as i64).collect();
+        let mut learn = |seed: u64| {
+            let x = pictures(seed, &y, t.spec().method.views());
+            t.step(images(&x), &y, 0.05).unwrap().loss
+        };
+        let first: f64 = (0..3).map(&mut learn).sum();
+        for seed in 3..60 {
+            learn(seed);
+        }
+        let last: f64 = (60..63).map(&mut learn).sum();
+        assert!(last < 0.8 * first, "{name}: {first} then {last}");
+        let y: Vec<i64> = (0..50).map(|i| i % CLASSES as i64).collect();
+        let logits = t.logits(images(&pictures(99, &y, 1))).unwrap();
+        let best = |row: ndarray::ArrayView1<'_, f32>| {
+            (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as i64
+        };
+        let right =
+            logits.rows().into_iter().zip(&y).filter(|(row, y)| best(row.view()) == **y).count();
+        assert!(right > 25, "{name}: {right} of 50 right, 10 by chance");
+    }
+}
+
+#[test]
+fn all_sixteen_ablations_train_and_no_two_are_the_same() {
+    let mut seen: Vec<(u8, f64)> = vec![];
+    for off in 0..16u8 {
+        let mut method = rescom(6);
+        let contrast = method.contrast.as_mut().unwrap();
+        method.siamese = off & 1 == 0;
+        if off & 2 != 0 {
+            contrast.queue = Some(QueueSpec::Fifo { len: 4 * CLASSES, init: QueueInit::Random });
+        }
+        if off & 4 != 0 {
+            contrast.mining = None;
+        }
+        if off & 8 != 0 {
+            contrast.class_balanced_beta = None;
+        }
+        let mut t = new(&trainer(method), 1);
+        step(&mut t, 0, 0.05);
+        let loss = step(&mut t, 1, 0.05);
+        for (other, l) in &seen {
+            assert!((l - loss).abs() > 1e-9, "{off:04b} and {other:04b} give the same loss");
+        }
+        seen.push((off, loss));
+    }
+}
+
+#[test]
+fn a_diverged_step_changes_neither_weights_nor_queue() {
+    for (name, method) in methods(6) {
+        let mut t = new(&trainer(method), 1);
+        step(&mut t, 0, 0.1);
+        let before = t.state().unwrap();
+        let y = labels(1, BATCH, CLASSES);
+        let mut x = pictures(1, &y, t.spec().method.views());
+        x[7] = f32::NAN;
+        let out = t.step(images(&x), &y, 0.1).unwrap();
+        assert!(!out.applied && !out.loss.is_finite(), "{name}");
+        let kept = |state: HostTensors| -> HostTensors {
+            let moved = |n: &str| {
+                n.contains("running_") || n.contains("num_batches") || n.starts_with("momentum.")
+            };
+            state.into_iter().filter(|(n, _)| !moved(n)).collect()
+        };
+        assert!(kept(before) == kept(t.state().unwrap()), "{name}");
+        assert_eq!(t.steps(), 1);
+    }
+}
+
+#[test]
+fn channels_last_and_bf16_give_nearly_the_same_step() {
+    for (name, method) in methods(6) {
+        let loss = |precision, channels_last| {
+            let spec = rescom::train::config::TrainerSpec {
+                precision,
+                channels_last,
+                ..trainer(method.clone())
+            };
+            let mut t = new(&spec, 1);
+            (step(&mut t, 0, 0.01), step(&mut t, 1, 0.01))
+        };
+        let (a, b) = loss(Precision::F32, false);
+        let (c, d) = loss(Precision::F32, true);
+        assert!((a - c).abs() < 1e-5 * a && (b - d).abs() < 1e-4 * b, "{name}: {a} {c}, {b} {d}");
+        let (e, f) = loss(Precision::Bf16, true);
+        assert!((a - e).abs() < 0.05 * a && (b - f).abs() < 0.1 * b, "{name}: {a} {e}, {b} {f}");
+    }
+}
+
+#[test]
+fn two_half_batches_evaluate_as_their_union() {
+    let mut t = new(&trainer(rescom(6)), 1);
+    step(&mut t, 0, 0.05);
+    let y = labels(4, BATCH, CLASSES);
+    let x = pictures(4, &y, 2);
+    let (first, second) = x.split_at(x.len() / 2);
+    let union = t.logits(images(&x)).unwrap();
+    let halves = [t.logits(images(first)).unwrap(), t.logits(images(second)).unwrap()];
+    let halves = ndarray::concatenate![ndarray::Axis(0), halves[0], halves[1]];
+    let largest = (&union - &halves).iter().fold(0f32, |m, d| m.max(d.abs()));
+    assert!(largest < 1e-5, "{largest}");
+    let (features, z) = t.features(images(&x)).unwrap();
+    assert_eq!((features.dim(), z.as_ref().unwrap().dim()), ((2 * BATCH, 16), (2 * BATCH, 6)));
+    for row in z.unwrap().rows() {
+        assert!((row.dot(&row) - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_training() {
+    let mut asks_too_much = rescom(6);
+    asks_too_much.contrast.as_mut().unwrap().mining =
+        Some(HardPairMiner { num_pos: 5, num_neg: 6 });
+    let mut no_queue = rescom(6);
+    no_queue.contrast.as_mut().unwrap().queue = None;
+    let mut cold = rescom(6);
+    cold.contrast.as_mut().unwrap().temperature = 0.0;
+    let mixed = rescom::train::config::MethodSpec { mixup_alpha: Some(0.2), ..rescom(6) };
+    for (method, word) in [
+        (asks_too_much, "num_pos = 5"),
+        (no_queue, "no contrast.queue"),
+        (cold, "temperature"),
+        (mixed, "mixup"),
+    ] {
+        let e = Trainer::new(&trainer(method), &counts(CLASSES), 1, "cpu").unwrap_err();
+        assert!(e.exit_code() == 2 && e.to_string().contains(word), "{e}");
+    }
+    let e = Trainer::new(&trainer(plain()), &counts(CLASSES), 1, "cuda:99").unwrap_err();
+    assert_eq!(e.exit_code(), 2, "{e}");
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused() {
+    let mut t = new(&trainer(rescom(6)), 1);
+    let y = labels(0, BATCH, CLASSES);
+    let one_view = pictures(0, &y, 1);
+    let two_views = pictures(0, &y, 2);
+    let outside = vec![CLASSES as i64; BATCH];
+    assert_eq!(t.step(images(&one_view), &y, 0.1).unwrap_err().exit_code(), 2);
+    assert_eq!(t.step(images(&two_views), &outside, 0.1).unwrap_err().exit_code(), 2);
+    assert_eq!(t.step(images(&two_views), &[], 0.1).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_by_name() {
+    let state = new(&trainer(rescom(6)), 1).state().unwrap();
+    let e = new(&trainer(rescom(8)), 1).load_state(&state).unwrap_err();
+    assert!(e.to_string().contains("mlp.3.weight"), "{e}");
+    let mut short = state.clone();
+    short.remove("queue_list");
+    let e = new(&trainer(rescom(6)), 1).load_state(&short).unwrap_err();
+    assert!(e.to_string().contains("queue_list"), "{e}");
+    let network = new(&trainer(rescom(6)), 1).model_state().unwrap();
+    assert!(new(&trainer(rescom(6)), 1).load_state(&network).is_err());
+}
