@@ -235,7 +235,10 @@ mod tests {
     #[test]
     fn the_option_names_a_place() {
         assert_eq!(Place::from_option(None), Place::Usual);
-        assert_eq!(Place::from_option(Some("synthetic")), Place::Synthetic(0));
+        assert_eq!(
+            Place::from_option(Some("synthetic")),
+            Place::Synthetic { seed: 0, train_per_class: None }
+        );
         assert_eq!(Place::from_option(Some("x")), Place::Given(Path::new("x")));
     }
 
