@@ -9,7 +9,11 @@ use std::{
 use clap::Args;
 use rescom::{
     Error, Result,
-    data::{cache, fashion},
+    data::{
+        cache,
+        cifar::{Cifar, Form},
+        fashion,
+    },
     train::{self, Runtime},
 };
 use serde::Serialize;
@@ -57,7 +61,7 @@ struct DataState {
     /// Folder or file where it was found.
     found: Option<PathBuf>,
     #[serde(skip)]
-    remedy: &'static str,
+    remedy: String,
 }
 
 /// Runs the command.
@@ -134,11 +138,28 @@ fn gpu_remedy(runtime: &Runtime, present: usize) -> Option<String> {
 }
 
 fn data_sets() -> Result<Vec<DataState>> {
-    Ok(vec![DataState {
+    let data = cache::data_dir()?;
+    let mut list = vec![DataState {
         name: "Fashion-MNIST",
         found: fashion::locate(None)?.map(|found| found.dir().to_path_buf()),
-        remedy: "the first `rescom-repro fashion-mnist` fetches it into the cache; without a network give --data DIR",
-    }])
+        remedy: "the first `rescom-repro fashion-mnist` fetches it into the cache; without a network give \
+                 --data DIR"
+            .to_owned(),
+    }];
+    for (name, set) in [("CIFAR-10", Cifar::Ten), ("CIFAR-100", Cifar::Hundred)] {
+        let folder = data.join(set.name());
+        let [binary, python] = set.archives();
+        list.push(DataState {
+            name,
+            found: set.locate(&folder).map(|form| match form {
+                Form::Binary(path) | Form::Pickle(path) | Form::Archive(path) => path,
+            }),
+            remedy: format!(
+                "give `rescom-repro cifar` the folder of {binary} or {python}, packed or not, as --data DIR"
+            ),
+        });
+    }
+    Ok(list)
 }
 
 /// What lies in the cache: its entries, and one level deeper those of the data folder.
