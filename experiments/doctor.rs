@@ -9,11 +9,8 @@ use std::{
 use clap::Args;
 use rescom::{
     Error, Result,
-    data::{
-        cache,
-        cifar::{Cifar, Form},
-        fashion,
-    },
+    data::{self, cache, cifar::Cifar},
+    run::DataSetId,
     train::{self, Runtime},
 };
 use serde::Serialize;
@@ -137,29 +134,29 @@ fn gpu_remedy(runtime: &Runtime, present: usize) -> Option<String> {
     })
 }
 
+/// The sets that the programs find or fetch by themselves; those of pictures in files have no usual place.
 fn data_sets() -> Result<Vec<DataState>> {
-    let data = cache::data_dir()?;
-    let mut list = vec![DataState {
-        name: "Fashion-MNIST",
-        found: fashion::locate(None)?.map(|found| found.dir().to_path_buf()),
-        remedy: "the first `rescom-repro fashion-mnist` fetches it into the cache; without a network give \
-                 --data DIR"
-            .to_owned(),
-    }];
-    for (name, set) in [("CIFAR-10", Cifar::Ten), ("CIFAR-100", Cifar::Hundred)] {
-        let folder = data.join(set.name());
+    let cifar = |set: Cifar| {
         let [binary, python] = set.archives();
-        list.push(DataState {
-            name,
-            found: set.locate(&folder).map(|form| match form {
-                Form::Binary(path) | Form::Pickle(path) | Form::Archive(path) => path,
-            }),
-            remedy: format!(
-                "give `rescom-repro cifar` the folder of {binary} or {python}, packed or not, as --data DIR"
-            ),
-        });
-    }
-    Ok(list)
+        format!(
+            "the first `rescom-repro cifar` fetches it; by hand: {binary} or {python}, packed or not,"
+        )
+    };
+    let fashion =
+        "the first `rescom-repro fashion-mnist` fetches it; by hand: its four .gz files".into();
+    let sets = [
+        ("Fashion-MNIST", DataSetId::FashionMnist, "fashion-mnist", fashion),
+        ("CIFAR-10", DataSetId::Cifar10, Cifar::Ten.name(), cifar(Cifar::Ten)),
+        ("CIFAR-100", DataSetId::Cifar100, Cifar::Hundred.name(), cifar(Cifar::Hundred)),
+    ];
+    let cache = cache::data_dir()?;
+    let state = |(name, id, folder, remedy): (_, _, &str, String)| {
+        let found = data::locate(id, None)?;
+        let remedy =
+            format!("{remedy} in {}, or anywhere with --data DIR", cache.join(folder).display());
+        Ok(DataState { name, found, remedy })
+    };
+    sets.into_iter().map(state).collect()
 }
 
 /// What lies in the cache: its entries, and one level deeper those of the data folder.

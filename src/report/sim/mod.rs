@@ -2,6 +2,7 @@
 
 mod dual_figures;
 mod dual_json;
+mod dual_tables;
 mod dual_text;
 mod easy;
 mod observed;
@@ -58,14 +59,14 @@ pub fn dual_files(results: &DualResults, runtime: f64) -> Result<Vec<ReportFile>
         push_figure(&mut files, name, figure.as_ref())?;
     }
     files.push(("results.json".into(), json_bytes(&dual_json(results))));
-    files.push(("ratios.csv".into(), dual_text::ratio_table(results).csv().into_bytes()));
-    files.push(("mass.csv".into(), dual_text::mass_table(results).csv().into_bytes()));
+    files.push(("ratios.csv".into(), dual_tables::ratio_table(results).csv().into_bytes()));
+    files.push(("mass.csv".into(), dual_tables::mass_table(results).csv().into_bytes()));
     for (axis, rows) in &results.sweeps {
-        let table = dual_text::sweep_table(*axis, rows);
+        let table = dual_tables::sweep_table(*axis, rows);
         files.push((format!("sweep-{}.csv", axis.name()), table.csv().into_bytes()));
     }
     if !results.stages.is_empty() {
-        files.push(("stages.csv".into(), dual_text::stage_table(results).csv().into_bytes()));
+        files.push(("stages.csv".into(), dual_tables::stage_table(results).csv().into_bytes()));
     }
     let easy: Vec<&EasyPairs> = results.easy.iter().collect();
     if !easy.is_empty() {
