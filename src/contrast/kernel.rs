@@ -60,12 +60,15 @@ pub fn supcon_gradient(
             let end = start + grad.nrows();
             let (_, rest) = anchors.split_at(Axis(0), start);
             let (anchors, _) = rest.split_at(Axis(0), end - start);
+            // A product of narrow matrices may come out column by column.
             let mut sims = anchors.dot(&transposed);
+            if !sims.is_standard_layout() {
+                sims = sims.as_standard_layout().into_owned();
+            }
             let mut loss = 0.0;
             for (mut row, &range) in sims.rows_mut().into_iter().zip(&ranges[start..end]) {
-                if let Some(row) = row.as_slice_mut() {
-                    loss += gradient_row(row, range, temperature.get() as f32, m as f32);
-                }
+                let row = row.as_slice_mut().expect("rows in standard layout are contiguous");
+                loss += gradient_row(row, range, temperature.get() as f32, m as f32);
             }
             grad.assign(&sims.dot(&keys));
             loss
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn float32_agrees_with_the_float64_reference() {
-        for (m, n, d, classes) in [(70, 900, 32, 7), (1, 1, 3, 1), (13, 5, 8, 40)] {
+        for (m, n, d, classes) in [(70, 900, 32, 7), (1, 1, 3, 1), (13, 5, 8, 40), (3, 9, 1, 2)] {
             for t in [0.01, 0.1, 10.0] {
                 let ((a, la), (k, lk)) = (random(m, d, classes, "a"), random(n, d, classes, "k"));
                 let t = Temperature::new(t).unwrap();

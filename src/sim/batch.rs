@@ -5,6 +5,7 @@
 //! every class gets the same number of anchors, which share the other images of the batch and the
 //! queue. Nothing is approximated: a rare class is as precise as a frequent one.
 
+use super::masses::VariantMasses;
 use super::{ClassGroups, FeatureModel, KeySource, Setup};
 use crate::contrast::{LossForm, fast};
 use crate::rng::{Rng, Streams};
@@ -20,66 +21,6 @@ pub(super) struct Simulation<'a> {
     pub(super) variants: Vec<(KeySource, bool)>,
     cumulative: Vec<f64>,
     anchors_per_group: usize,
-}
-
-/// Gradient mass of anchors of group g, means over its anchors, in units of 1/T: times P_g / T they
-/// are sums over the anchors of a batch of |dL/ds|, L being the mean over the batch's anchors.
-#[derive(Debug, Clone)]
-pub(super) struct Masses {
-    /// Positive part, absolute (G).
-    pub(super) absolute: Vec<f64>,
-    /// Positive part, signed, negated so that it is above zero (G).
-    pub(super) net: Vec<f64>,
-    /// Negative part by group of the keys (G x G, row by row).
-    pub(super) negative: Vec<f64>,
-}
-
-impl Masses {
-    pub(super) fn zeros(groups: usize) -> Self {
-        let zeros = || vec![0.0; groups];
-        Self { absolute: zeros(), net: zeros(), negative: vec![0.0; groups * groups] }
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        for (a, b) in [
-            (&mut self.absolute, &other.absolute),
-            (&mut self.net, &other.net),
-            (&mut self.negative, &other.negative),
-        ] {
-            for (a, b) in a.iter_mut().zip(b) {
-                *a += b;
-            }
-        }
-    }
-}
-
-/// All masses of one batch for one key source, with or without mining.
-#[derive(Debug, Clone)]
-pub(super) struct VariantMasses {
-    /// By form (order of [`LossForm::ALL`]) and weighting (plain, class-balanced).
-    pub(super) by_form: Vec<[Masses; 2]>,
-    /// With respect to features (form out): every pair times sqrt(1 - s^2).
-    pub(super) features: [Masses; 2],
-    /// Number of positives per anchor (G).
-    pub(super) positives: Vec<f64>,
-}
-
-impl VariantMasses {
-    pub(super) fn zeros(groups: usize) -> Self {
-        let pair = || [Masses::zeros(groups), Masses::zeros(groups)];
-        Self {
-            by_form: LossForm::ALL.iter().map(|_| pair()).collect(),
-            features: pair(),
-            positives: vec![0.0; groups],
-        }
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        let mine = self.by_form.iter_mut().chain(std::iter::once(&mut self.features)).flatten();
-        let theirs = other.by_form.iter().chain(std::iter::once(&other.features)).flatten();
-        mine.zip(theirs).for_each(|(a, b)| a.add(b));
-        self.positives.iter_mut().zip(&other.positives).for_each(|(a, b)| *a += b);
-    }
 }
 
 /// Keys sorted by class.
@@ -154,13 +95,17 @@ impl<'a> Simulation<'a> {
                 _ => {
                     let queue = self.draw_queue(source, rng);
                     let keys = join(&context, &batch_labels, &queue.0, &queue.1);
-                    let sims = anchors.dot(&keys.features.t());
+                    // A product of narrow matrices may come out column by column.
+                    let mut sims = anchors.dot(&keys.features.t());
+                    if !sims.is_standard_layout() {
+                        sims = sims.as_standard_layout().into_owned();
+                    }
                     (keys, sims)
                 }
             };
             let mut masses = VariantMasses::zeros(self.groups.len());
             for (i, &class) in anchor_classes.iter().enumerate() {
-                let Some(row) = sims.row(i).to_slice() else { continue };
+                let row = sims.row(i).to_slice().expect("rows in standard layout are contiguous");
                 self.anchor(
                     row,
                     &keys,
@@ -207,9 +152,8 @@ impl<'a> Simulation<'a> {
     fn draw_features(&self, labels: &[usize], rng: &mut Rng) -> Array2<f32> {
         let mut out = Array2::zeros((labels.len(), self.model.dim()));
         for (mut row, &label) in out.rows_mut().into_iter().zip(labels) {
-            if let Some(row) = row.as_slice_mut() {
-                self.model.draw(label, rng, row);
-            }
+            let row = row.as_slice_mut().expect("rows in standard layout are contiguous");
+            self.model.draw(label, rng, row);
         }
         out
     }
@@ -399,3 +343,7 @@ fn join(
     }
     Keys { features, segments }
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

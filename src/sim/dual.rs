@@ -1,6 +1,7 @@
 //! The dual class imbalance, measured: gradient mass between classes under every remedy.
 
-use super::batch::{Simulation, VariantMasses};
+use super::batch::Simulation;
+use super::masses::VariantMasses;
 use super::statistic::Samples;
 use super::{ClassGroups, Estimate, KeySource, Setup, Statistic};
 use crate::contrast::LossForm;

@@ -10,6 +10,7 @@ mod easy;
 mod estimate;
 mod features;
 mod groups;
+mod masses;
 mod observed;
 mod setup;
 mod statistic;

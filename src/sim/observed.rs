@@ -165,12 +165,13 @@ fn block(
     let end = (start + BLOCK).min(labels.len());
     let rows: Vec<usize> = (start..end).collect();
     let anchors = features.select(Axis(0), &rows);
-    let sims = anchors.dot(&features.t());
+    // A product of narrow matrices may come out column by column.
+    let product = anchors.dot(&features.t());
+    let sims = product.as_standard_layout();
     let mut part = Part::new(classes);
     for (row, i) in sims.rows().into_iter().zip(start..end) {
-        if let Some(row) = row.to_slice() {
-            part.anchor(row, i, labels, temperature.get());
-        }
+        let row = row.to_slice().expect("rows in standard layout are contiguous");
+        part.anchor(row, i, labels, temperature.get());
     }
     part
 }

@@ -1,6 +1,6 @@
 //! Head-to-tail ratios: what is compared, and how each follows from the gradient masses.
 
-use super::batch::{Masses, VariantMasses};
+use super::masses::{Masses, VariantMasses};
 use super::{ClassGroups, Estimate};
 use serde::Serialize;
 
