@@ -362,7 +362,7 @@ mod tests {
         f.set_text("optim.lr=1").unwrap();
         f.set_text("method.name=rescom-no-queue").unwrap();
         let (recipe, marks) = f.resolve().unwrap();
-        assert_eq!((recipe.optim.lr, recipe.data.images_per_class), (1.0, 600));
+        assert_eq!((recipe.optim.lr, recipe.data.images_per_class), (1.0, 400));
         assert_eq!(recipe.method.name.to_string(), "rescom-no-queue");
         assert_eq!(marks.get("optim.epochs"), Some(crate::run::Mark::Changed));
         let full = file().resolve().unwrap().0;

@@ -68,8 +68,8 @@ pub struct EpochRecord {
     pub train_seconds: f64,
 }
 
-/// The epoch with the best interim accuracy, told apart from the last one because it was chosen
-/// on test images.
+/// The epoch with the best accuracy among those evaluated on the whole test set, told apart from the
+/// last one because it was chosen on test images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestEpoch {
     /// From 1.
@@ -95,7 +95,7 @@ pub struct RunRecord {
     pub class_names: Vec<String>,
     /// The last epoch, on the whole test set.
     pub last: Evaluation,
-    /// The best epoch among those evaluated.
+    /// The best epoch among those evaluated on the whole test set.
     pub best: BestEpoch,
     /// Every epoch.
     pub epochs: Vec<EpochRecord>,

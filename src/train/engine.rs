@@ -305,7 +305,8 @@ impl<'a> Session<'a> {
             return Err(Error::run("no epoch was evaluated"));
         };
         let last = last.clone();
-        // The first of equals, so that more epochs never change what is called best.
+        // Only evaluations on the whole test set compare. The first of equals, so that more epochs
+        // never change what is called best.
         let (epoch, best) =
             tested().fold(
                 (0, &last),

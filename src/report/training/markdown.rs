@@ -93,6 +93,7 @@ fn section(group: &Group<'_>, titled: bool, text: &mut String, files: &mut Files
     }
     text.push_str(&class_order_note(group));
     text.push_str(&format!("### Accuracy\n\n{}\n", main_table(group).markdown()));
+    text.push_str(&best_epoch_note(group));
     text.push_str(&format!(
         "### Shot groups and calibration (last epoch)\n\n{}\n",
         groups_table(group).markdown()
@@ -141,6 +142,27 @@ fn class_order_note(group: &Group<'_>) -> String {
         _ => "",
     };
     format!("Class order: {}.{warning}{counts}\n\n", format!("{:?}", group.order).to_lowercase())
+}
+
+/// Where no earlier epoch was evaluated on the whole test set, "best" says nothing.
+fn best_epoch_note(group: &Group<'_>) -> String {
+    let runs = || group.cells.iter().flat_map(|c| &c.runs);
+    let whole = |r: &RunRecord| {
+        r.epochs
+            .iter()
+            .filter_map(|e| e.test.as_ref())
+            .filter(|t| t.images == r.last.images)
+            .count()
+    };
+    if runs().any(|r| whole(r) > 1) {
+        return String::new();
+    }
+    let interim = runs().find_map(|r| Some(r.epochs.iter().find_map(|e| e.test.as_ref())?.images));
+    format!(
+        "Only the last epoch was evaluated on the whole test set (earlier ones on {} of its images), so both columns \
+         are the same here.\n\n",
+        interim.unwrap_or(0)
+    )
 }
 
 /// What differs from the published protocol, from the marks of the recipes.
