@@ -29,6 +29,11 @@ impl Images<'_> {
     }
 }
 
+/// Threads that libtorch uses for operations called from this thread.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
 /// The device named `cpu`, `cuda` (the first GPU), `cuda:N` or `auto` (a GPU if there is one).
 ///
 /// # Errors

@@ -148,7 +148,7 @@ struct Session<'a> {
 /// training fails: a loss that is no number is reported with the step and the ids of its images,
 /// and the state is saved as `diverged.safetensors`.
 pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
-    tch::set_num_threads(i32::try_from(job.threads).unwrap_or(i32::MAX));
+    super::set_threads(job.threads);
     let mut session = Session::new(job)?;
     let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
     let (done, mut seconds) = match resumed {

@@ -26,7 +26,7 @@ pub mod stage2;
 mod store;
 mod trainer;
 
-pub use border::Images;
+pub use border::{Images, set_threads};
 pub use convert::{Converted, convert, initial_state, state_names};
 pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
 pub use metrics::Metrics;

@@ -70,7 +70,10 @@ fn sizes(value: &Value) -> Vec<usize> {
 
 #[test]
 fn names_shapes_and_counts() {
-    let names = names().expect("backbone_names.json is in every copy");
+    let Some(names) = names() else {
+        assert!(fixtures::entries("backbone_").is_empty(), "backbone_names.json is missing");
+        return;
+    };
     let mut checked = 0;
     for arch in Arch::ALL {
         let spec = EncoderSpec::new(arch, 3);
@@ -127,7 +130,7 @@ fn encoders() {
             }
         }
     }
-    seen.conclude("backbone_*");
+    seen.conclude("backbone_*", "backbone_");
 }
 
 struct Case<'a> {

@@ -95,9 +95,17 @@ impl Deviations {
         self.add(quantity, largest_difference(got, want), tolerance, place);
     }
 
-    /// Prints the table and fails if anything is beyond its tolerance, or nothing was checked.
-    pub(crate) fn conclude(self, kind: &str) {
-        assert!(!self.0.is_empty(), "{kind}: no reference file of this kind was checked");
+    /// Prints the table of the files named `prefix*` and fails if anything is beyond its tolerance, or if
+    /// nothing was checked although the manifest names such files.
+    pub(crate) fn conclude(self, kind: &str, prefix: &str) {
+        if self.0.is_empty() {
+            assert!(
+                entries(prefix).is_empty() && !is_lean_copy(),
+                "{kind}: no reference file of this kind was checked"
+            );
+            println!("\n{kind}: the manifest of this set names no such file");
+            return;
+        }
         println!("\n{kind}\n{:32} {:>12} {:>12}  where", "quantity", "largest", "tolerance");
         for (quantity, (d, t, place)) in &self.0 {
             println!("{quantity:32} {d:12.3e} {t:12.3e}  {place}");

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::fixtures::{self, Deviations, number, size};
 
 fn metrics() -> Option<(Value, HostTensors)> {
+    fixtures::entries("metrics").first()?;
     Some((fixtures::json("metrics.json")?, fixtures::tensors("metrics.safetensors")?))
 }
 
@@ -61,7 +62,7 @@ fn evaluation() {
             add("group accuracy", accuracy.unwrap_or(0.0), expected.unwrap_or(0.0));
         }
     }
-    seen.conclude("metrics");
+    seen.conclude("metrics", "metrics");
 }
 
 fn shape(case: &Value) -> SmoothingShape {
@@ -128,7 +129,7 @@ fn label_aware_smoothing_and_mixup() {
             "mixup",
         );
     }
-    seen.conclude("label-aware smoothing, mixup");
+    seen.conclude("label-aware smoothing, mixup", "metrics");
 }
 
 #[test]
@@ -145,13 +146,14 @@ fn effective_number_weights() {
             }
         }
     }
-    seen.conclude("effective-number weights");
+    seen.conclude("effective-number weights", "metrics");
 }
 
 #[test]
 fn schedules() {
     let mut seen = Deviations::default();
-    for case in fixtures::json("schedules.json").iter().flat_map(|v| v.as_array().unwrap()) {
+    let named = fixtures::entries("schedules").first().and_then(|(name, _)| fixtures::json(name));
+    for case in named.iter().flat_map(|v| v.as_array().unwrap()) {
         let name = case["dataset"].as_str().unwrap();
         let sets =
             [DataSetId::Cifar10, DataSetId::Cifar100, DataSetId::Inat18, DataSetId::PlacesLt];
@@ -187,5 +189,5 @@ fn schedules() {
             seen.add("as released, relative", (got - want).abs() / want, 1e-12, name);
         }
     }
-    seen.conclude("schedules");
+    seen.conclude("schedules", "schedules");
 }

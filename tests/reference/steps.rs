@@ -33,7 +33,7 @@ fn training_steps() {
             run.check(&state0, &file, &mut seen);
         }
     }
-    seen.conclude("train_step_*");
+    seen.conclude("train_step_*", "train_step_");
 }
 
 struct Run<'a> {

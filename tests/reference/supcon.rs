@@ -35,7 +35,7 @@ fn supervised_contrastive_loss() {
             }
         }
     }
-    seen.conclude("supcon");
+    seen.conclude("supcon", "supcon");
 }
 
 fn check(

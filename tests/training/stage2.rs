@@ -3,6 +3,7 @@
 use rescom::train::{
     HostTensors, LabelAwareSmoothing, SmoothingShape, Trainer,
     config::{Precision, SgdSpec},
+    set_threads,
     stage2::{Stage2, Stage2Spec},
 };
 
@@ -23,6 +24,7 @@ fn spec(shift_bn: bool, lr_factor: f64) -> Stage2Spec {
 }
 
 fn stage1() -> HostTensors {
+    set_threads(1);
     Trainer::new(&trainer(rescom(6)), &counts(CLASSES), 1, "cpu").unwrap().state().unwrap()
 }
 
