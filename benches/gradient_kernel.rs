@@ -36,5 +36,10 @@ fn gradient_kernel(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, gradient_kernel);
+criterion_group! {
+    name = benches;
+    // Its plots need a system font.
+    config = Criterion::default().without_plots();
+    targets = gradient_kernel
+}
 criterion_main!(benches);

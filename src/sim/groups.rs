@@ -31,7 +31,8 @@ impl ClassGroups {
                 tail: (0..n.len()).min_by(largest).unwrap_or(0),
             };
         }
-        let bin = |count: u64| (counts.max() as f64 / count as f64).log2().floor() as usize;
+        let largest = counts.max() as f64;
+        let bin = |count: u64| (largest / count as f64).log2().floor() as usize;
         let mut filled: Vec<usize> = n.iter().map(|&count| bin(count)).collect();
         filled.sort_unstable();
         filled.dedup();

@@ -129,9 +129,9 @@ impl Setup {
         let head = self.params.concentration;
         let tail = self.params.tail_concentration.unwrap_or(head);
         let range = counts.imbalance_factor().ln();
+        let largest = counts.max() as f64;
         let at = |&n: &u64| {
-            let depth =
-                if range > 0.0 { (counts.max() as f64 / n as f64).ln() / range } else { 0.0 };
+            let depth = if range > 0.0 { (largest / n as f64).ln() / range } else { 0.0 };
             head + (tail - head) * depth
         };
         counts.as_slice().iter().map(at).collect()

@@ -56,8 +56,15 @@ fn thinned(names: &[String]) -> Vec<String> {
     names.iter().enumerate().map(keep).collect()
 }
 
+/// What the rows and columns of matrices are.
 fn axis_words(results: &DualResults) -> &'static str {
-    if results.study.groups.single_classes() { "class" } else { "class size" }
+    if results.study.groups.single_classes() { "class" } else { "class size (smallest of the bin)" }
+}
+
+/// Class numbers, or the smallest class size of each bin.
+fn names(results: &DualResults) -> Vec<String> {
+    let names = results.study.groups.names();
+    thinned(&names.iter().map(|n| n.split('–').next().unwrap_or(n).to_string()).collect::<Vec<_>>())
 }
 
 fn pair_frequency(results: &DualResults) -> HeatMap {
@@ -74,14 +81,14 @@ fn pair_frequency(results: &DualResults) -> HeatMap {
                 .trim_end_matches('.')
                 .to_string(),
             values,
-            names: thinned(results.study.groups.names()),
+            names: names(results),
             marked: Some(marked),
         }],
-        row_label: format!("{} of the anchor", axis_words(results)),
-        column_label: format!("{} of the key", axis_words(results)),
+        row_label: format!("anchor's {}", axis_words(results)),
+        column_label: format!("key's {}", axis_words(results)),
         value_label: "p(c) p(c′) / p(1)²".into(),
-        decimals: Some(2),
-        log: false,
+        decimals: results.study.groups.single_classes().then_some(2),
+        log: !results.study.groups.single_classes(),
     }
 }
 
@@ -95,14 +102,14 @@ fn gradient_mass(results: &DualResults) -> HeatMap {
         HeatPanel {
             title: format!("Gradient mass, {}", remedy(cell.balanced_loss, cell.source)),
             values: values.iter().map(|r| r.iter().map(|v| v / largest).collect()).collect(),
-            names: thinned(results.study.groups.names()),
+            names: names(results),
             marked: None,
         }
     });
     HeatMap {
         panels: panels.collect(),
-        row_label: format!("{} of the anchor", axis_words(results)),
-        column_label: format!("{} of the key", axis_words(results)),
+        row_label: format!("anchor's {}", axis_words(results)),
+        column_label: format!("key's {}", axis_words(results)),
         value_label: "Σ|∂L/∂s| relative to the largest".into(),
         decimals: None,
         log: true,

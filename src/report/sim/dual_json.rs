@@ -1,4 +1,4 @@
-//! The JSON of `rescom-sim dual-imbalance` (documented in docs/formats.md).
+//! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
 
 use super::{DualResults, ablation, slope};
 use crate::sim::{Cell, Estimate, Statistic, SweepAxis, heuristic_exponent, heuristic_ratio};
