@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use rescom::{
     Error, Result,
-    data::{self, DataSet, Place, cifar::Check},
+    data::{self, ImageSet, Place, cifar::Check},
     run::{DataSetId, RunDir},
     train::engine::{self, Job, Outcome},
 };
@@ -24,7 +24,7 @@ pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
     let stop = interrupt::watch()?;
     let out = request.out();
     let threads = threads(request.args.threads)?;
-    let mut loaded: Option<(DataSetId, Arc<DataSet>)> = None;
+    let mut images: Option<Images> = None;
     let (mut records, mut failed) = (Vec::new(), Vec::new());
     for (number, run) in runs.iter().enumerate() {
         let dir = RunDir::open(&out.join(&run.id), &run.recipe)?;
@@ -34,28 +34,17 @@ pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
             records.push(record);
             continue;
         }
-        let set = run.recipe.data.set;
-        let data = match &loaded {
-            Some((id, data)) if *id == set => Arc::clone(data),
-            _ => {
-                let mut place = Place::from_option(request.data.as_deref());
-                if let Place::Synthetic { train_per_class, .. } = &mut place {
-                    // No more than any run of the plan asks for.
-                    *train_per_class =
-                        runs.iter().map(|r| r.recipe.data.images_per_class as usize).max();
-                }
-                let loaded_now = data::load(set, place, Check::Published, &mut progress::of_data());
-                let data = Arc::new(loaded_now?);
-                loaded = Some((set, Arc::clone(&data)));
-                data
-            }
+        let images = match images.take().filter(|i| i.set == run.recipe.data.set) {
+            Some(there) => images.insert(there),
+            None => images.insert(Images::load(run, &runs, request.data.as_deref())?),
         };
         let job = Job {
             id: &run.id,
             recipe: &run.recipe,
             marks: &run.marks,
             dir: &dir,
-            data,
+            train: Arc::clone(&images.train),
+            test: Arc::clone(&images.test),
             device: &request.args.device,
             threads,
             command: std::env::args().collect(),
@@ -80,6 +69,26 @@ pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
         }
     }
     finish(request, &records, &failed)
+}
+
+/// The images of one data set, shared by its runs.
+struct Images {
+    set: DataSetId,
+    train: Arc<ImageSet>,
+    test: Arc<ImageSet>,
+}
+
+impl Images {
+    fn load(run: &PlannedRun, plan: &[PlannedRun], data: Option<&str>) -> Result<Self> {
+        let set = run.recipe.data.set;
+        let mut place = Place::from_option(data);
+        if let Place::Synthetic { train_per_class, .. } = &mut place {
+            // No more than any run of the plan asks for.
+            *train_per_class = plan.iter().map(|r| r.recipe.data.images_per_class as usize).max();
+        }
+        let loaded = data::load(set, place, Check::Published, &mut progress::of_data())?;
+        Ok(Self { set, train: Arc::new(loaded.train), test: Arc::new(loaded.test) })
+    }
 }
 
 fn finish(

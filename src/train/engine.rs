@@ -13,7 +13,7 @@ use super::{Images, Metrics, Trainer, checkpoint, recipe::trainer_spec, schedule
 use crate::{
     Error, Result,
     augment::{Layout, Normalize, Pipeline, SmallImages},
-    data::{BatchOrder, DataSet, ImageSet, Loader, LoaderOptions},
+    data::{BatchOrder, ImageSet, Loader, LoaderOptions},
     longtail::{ClassCounts, ClassOrder, ImbalanceFactor, SubsetManifest, SubsetRule, TailShape},
     rng::Streams,
     run::{
@@ -32,8 +32,10 @@ pub struct Job<'a> {
     pub marks: &'a Marks,
     /// Where to do it; the caller holds its lock.
     pub dir: &'a RunDir,
-    /// All training images and the test images.
-    pub data: Arc<DataSet>,
+    /// All training images; the recipe's subset is chosen from them.
+    pub train: Arc<ImageSet>,
+    /// The balanced test set.
+    pub test: Arc<ImageSet>,
     /// "cpu", "cuda", "cuda:N" or "auto".
     pub device: &'a str,
     /// Threads of libtorch and of the loader.
@@ -178,11 +180,11 @@ pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Res
 
 impl<'a> Session<'a> {
     fn new(job: &'a Job<'a>) -> Result<Self> {
-        let (recipe, data) = (job.recipe, &job.data);
+        let recipe = job.recipe;
         let manifest = SubsetManifest::choose(
             recipe.data.set.name(),
-            &data.train.labels,
-            data.train.classes(),
+            &job.train.labels,
+            job.train.classes(),
             &subset_rule(recipe)?,
         )?;
         atomic::write_json(&job.dir.file("subset.json"), &manifest)?;
@@ -211,20 +213,18 @@ impl<'a> Session<'a> {
             ..training.clone()
         };
         let streams = Streams::new(recipe.run.seed);
-        let source = Arc::new(data.train.clone());
-        let train = Loader::new(source, &manifest.indices, streams, training)?;
-        let test_set = Arc::new(data.test.clone());
-        let all: Vec<u32> = (0..data.test.len() as u32).collect();
+        let train = Loader::new(Arc::clone(&job.train), &manifest.indices, streams, training)?;
+        let all: Vec<u32> = (0..job.test.len() as u32).collect();
         let interim = match recipe.eval.interim_per_class {
             0 => None,
             n => Some(Loader::new(
-                Arc::clone(&test_set),
-                &first_per_class(&data.test, n),
+                Arc::clone(&job.test),
+                &first_per_class(&job.test, n),
                 streams,
                 evaluation.clone(),
             )?),
         };
-        let test = Loader::new(test_set, &all, streams, evaluation)?;
+        let test = Loader::new(Arc::clone(&job.test), &all, streams, evaluation)?;
         Ok(Self { job, counts, trainer, train, interim, test, provenance })
     }
 
@@ -323,7 +323,7 @@ impl<'a> Session<'a> {
             marks: self.job.marks.clone(),
             provenance: self.provenance,
             counts: self.counts.as_slice().to_vec(),
-            class_names: self.job.data.train.class_names.clone(),
+            class_names: self.job.train.class_names.clone(),
             last,
             best,
             epochs,
@@ -372,8 +372,8 @@ fn provenance(job: &Job<'_>, manifest: &SubsetManifest, trainer: &Trainer) -> Pr
         device: trainer.device_name(),
         torch_threads: job.threads,
         loader_threads: job.threads,
-        data_source: job.data.train.source.clone(),
-        data_sha256: job.data.train.sha256.clone(),
+        data_source: job.train.source.clone(),
+        data_sha256: job.train.sha256.clone(),
         subset_sha256: manifest.sha256.clone(),
         command: job.command.clone(),
     }
