@@ -28,7 +28,8 @@ pub struct StepOutcome {
     /// L2 norm of the whole gradient, weight decay not included.
     pub grad_norm: f64,
     /// False when loss or gradient is not finite: parameters, momentum and queue are then as before
-    /// the step (batch-norm statistics have seen the batch).
+    /// the step (batch-norm statistics have seen the batch, and MoCo's key network has made the follow-up
+    /// of the step before).
     pub applied: bool,
 }
 
