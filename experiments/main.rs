@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod data;
 mod doctor;
 mod interrupt;
 mod plan;
 mod progress;
 mod report;
+mod subset;
 mod sweep;
 
 /// Train and compare methods for long-tailed recognition: ResCom, its ablations and its peers.
@@ -35,6 +37,10 @@ enum Command {
     Cifar(Box<plan::CifarArgs>),
     /// Write the report of finished runs anew, from their records alone.
     Report(report::ReportArgs),
+    /// Fetch, check, generate and look at data sets.
+    Data(data::DataArgs),
+    /// The images of a long-tailed subset: choose, compare, export.
+    Subset(subset::SubsetArgs),
     /// Print versions, devices, caches and data sets, and a remedy for what is missing.
     Doctor(doctor::DoctorArgs),
     /// Print shell completions.
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Command::FashionMnist(args) => sweep::run(&args.plan()),
         Command::Cifar(args) => sweep::run(&args.plan()),
         Command::Report(args) => report::run(&args),
+        Command::Data(args) => data::run(&args),
+        Command::Subset(args) => subset::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(

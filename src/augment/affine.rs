@@ -4,6 +4,7 @@
 //! Pillow, so that the bytes are.
 
 use super::canvas::Canvas;
+use super::wide::wide;
 
 /// How values between pixels are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,8 +44,8 @@ pub(super) fn transform(canvas: &mut Canvas, matrix: &Matrix, resample: Resample
     match resample {
         Resample::Nearest if matrix[1] == 0.0 && matrix[3] == 0.0 => scale(canvas, matrix, fill),
         Resample::Nearest => nearest(canvas, matrix, fill),
-        Resample::Bilinear => interpolate(canvas, matrix, fill, bilinear),
-        Resample::Bicubic => interpolate(canvas, matrix, fill, bicubic),
+        Resample::Bilinear => wide(|| interpolate::<Bilinear>(canvas, matrix, fill)),
+        Resample::Bicubic => wide(|| interpolate::<Bicubic>(canvas, matrix, fill)),
     }
 }
 
@@ -102,42 +103,61 @@ fn nearest(canvas: &mut Canvas, m: &Matrix, fill: [u8; 3]) {
     });
 }
 
-/// The source image with a fourth, unused byte per pixel, so that lanes of four fit.
+/// The source image as floats, with a fourth, unused lane per pixel.
 struct Quads<'a> {
-    pixels: &'a [[u8; 4]],
+    pixels: &'a [[f32; 4]],
     height: usize,
     width: usize,
 }
 
-impl<'a> Quads<'a> {
+impl Quads<'_> {
     /// `N` horizontal neighbours from column `x` of row `y` on, both clamped to the image.
     #[inline(always)]
-    fn row<const N: usize>(&self, x: isize, y: isize) -> [[i32; 4]; N] {
+    fn row<const N: usize>(&self, x: isize, y: isize) -> [[f32; 4]; N] {
         let y = y.clamp(0, self.height as isize - 1) as usize;
         let row = &self.pixels[y * self.width..(y + 1) * self.width];
         let inside = usize::try_from(x).ok().and_then(|x| row.get(x..x + N));
-        let wide = |quad: [u8; 4]| quad.map(i32::from);
-        match inside.and_then(<[[u8; 4]]>::first_chunk::<N>) {
-            Some(run) => run.map(wide),
+        match inside.and_then(<[[f32; 4]]>::first_chunk::<N>) {
+            Some(run) => *run,
             None => {
                 let last = self.width as isize - 1;
-                std::array::from_fn(|i| wide(row[(x + i as isize).clamp(0, last) as usize]))
+                std::array::from_fn(|i| row[(x + i as isize).clamp(0, last) as usize])
             }
         }
     }
 }
 
-/// Calls `value` for every output pixel whose position falls into the image.
+/// How a value between pixels is made of its neighbours.
+trait Kernel {
+    /// In float32: off by less than [`MARGIN`].
+    fn near(source: &Quads<'_>, at: (isize, isize), part: (f32, f32)) -> [f32; 4];
+
+    /// In float64, in Pillow's order of operations.
+    fn exact(source: &Quads<'_>, at: (isize, isize), part: (f64, f64)) -> [u8; 4];
+}
+
+/// Bound on the error of float32: about twenty roundings of values below 600.
+const MARGIN: f32 = 2e-3;
+
+/// The byte that `value` is truncated to, unless it is so near to an integer that rounding decides.
 #[inline(always)]
-fn interpolate(
-    canvas: &mut Canvas,
-    m: &Matrix,
-    fill: [u8; 3],
-    value: impl Fn(&Quads<'_>, (isize, isize), (f64, f64)) -> [u8; 4],
-) {
+fn certain(value: f32) -> Option<u8> {
+    let inside = value.clamp(0.0, 255.0);
+    let whole = inside as i32;
+    let rest = inside - whole as f32;
+    let between = rest > MARGIN && rest < 1.0 - MARGIN;
+    let outside = !(-MARGIN..=255.0 + MARGIN).contains(&value);
+    (between || outside).then_some(whole as u8)
+}
+
+/// Looks up every output pixel whose position falls into the image. Nearly all are decided in
+/// float32; those that are not are computed again as Pillow does.
+#[inline(always)]
+fn interpolate<K: Kernel>(canvas: &mut Canvas, m: &Matrix, fill: [u8; 3]) {
     let (height, width) = (canvas.height, canvas.width);
+    let float = |p: &[u8]| [f32::from(p[0]), f32::from(p[1]), f32::from(p[2]), 0.0];
     canvas.quads.clear();
-    canvas.quads.extend(canvas.pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2], 0]));
+    canvas.quads.extend(canvas.pixels.chunks_exact(3).map(float));
     let source = Quads { pixels: &canvas.quads, height, width };
     for (y, row) in canvas.pixels.chunks_exact_mut(width * 3).enumerate() {
         let from_y = y as f64 + 0.5;
@@ -152,45 +172,89 @@ fn interpolate(
             }
             let (at_x, at_y) = (at_x - 0.5, at_y - 0.5);
             // Both are at least -0.5: adding 1 makes truncation the floor.
-            let whole = ((at_x + 1.0) as isize - 1, (at_y + 1.0) as isize - 1);
-            let part = (at_x - whole.0 as f64, at_y - whole.1 as f64);
-            let [r, g, b, _] = value(&source, whole, part);
-            pixel.copy_from_slice(&[r, g, b]);
+            let whole = ((at_x + 1.0) as i32 - 1, (at_y + 1.0) as i32 - 1);
+            let part = (at_x - f64::from(whole.0), at_y - f64::from(whole.1));
+            let whole = (whole.0 as isize, whole.1 as isize);
+            let [r, g, b, _] = K::near(&source, whole, (part.0 as f32, part.1 as f32));
+            let bytes = match (certain(r), certain(g), certain(b)) {
+                (Some(r), Some(g), Some(b)) => [r, g, b],
+                _ => {
+                    let [r, g, b, _] = K::exact(&source, whole, part);
+                    [r, g, b]
+                }
+            };
+            pixel.copy_from_slice(&bytes);
         }
     }
 }
 
-#[inline(always)]
-fn bilinear(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> [u8; 4] {
-    let across = |[a, b]: [[i32; 4]; 2]| -> [f64; 4] {
-        std::array::from_fn(|c| f64::from(a[c]) + f64::from(b[c] - a[c]) * dx)
-    };
-    let (above, below) = (across(source.row(x, y)), across(source.row(x, y + 1)));
-    std::array::from_fn(|c| (above[c] + (below[c] - above[c]) * dy) as u8)
+struct Bilinear;
+
+impl Kernel for Bilinear {
+    #[inline(always)]
+    fn near(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f32, f32)) -> [f32; 4] {
+        let across = |[a, b]: [[f32; 4]; 2]| -> [f32; 4] {
+            std::array::from_fn(|c| a[c] + (b[c] - a[c]) * dx)
+        };
+        let (above, below) = (across(source.row(x, y)), across(source.row(x, y + 1)));
+        std::array::from_fn(|c| above[c] + (below[c] - above[c]) * dy)
+    }
+
+    fn exact(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> [u8; 4] {
+        let across = |[a, b]: [[f32; 4]; 2]| -> [f64; 4] {
+            std::array::from_fn(|c| f64::from(a[c]) + f64::from(b[c] - a[c]) * dx)
+        };
+        let (above, below) = (across(source.row(x, y)), across(source.row(x, y + 1)));
+        std::array::from_fn(|c| (above[c] + (below[c] - above[c]) * dy) as u8)
+    }
 }
 
-#[inline(always)]
-fn bicubic(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> [u8; 4] {
-    let across = |y: isize| -> [f64; 4] {
-        let [v1, v2, v3, v4] = source.row::<4>(x - 1, y);
-        // Integers up to here: no rounding, whatever the order.
-        std::array::from_fn(|c| {
-            let p2 = f64::from(v3[c] - v1[c]);
-            let p3 = f64::from(2 * (v1[c] - v2[c]) + v3[c] - v4[c]);
-            let p4 = f64::from(v2[c] - v1[c] - v3[c] + v4[c]);
-            f64::from(v2[c]) + dx * (p2 + dx * (p3 + dx * p4))
-        })
-    };
-    if dy == 0.0 {
-        return across(y).map(|v| v as u8);
+struct Bicubic;
+
+impl Kernel for Bicubic {
+    #[inline(always)]
+    fn near(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f32, f32)) -> [f32; 4] {
+        let (across, down) = (cubic_weights(dx), cubic_weights(dy));
+        let mut sum = [0.0; 4];
+        for (line, weight) in down.into_iter().enumerate() {
+            let taps = source.row::<4>(x - 1, y - 1 + line as isize);
+            let row: [f32; 4] = std::array::from_fn(|c| {
+                taps[0][c] * across[0]
+                    + taps[1][c] * across[1]
+                    + taps[2][c] * across[2]
+                    + taps[3][c] * across[3]
+            });
+            sum = std::array::from_fn(|c| sum[c] + row[c] * weight);
+        }
+        sum
     }
-    let [v1, v2, v3, v4] = [across(y - 1), across(y), across(y + 1), across(y + 2)];
-    std::array::from_fn(|c| {
-        let p2 = -v1[c] + v3[c];
-        let p3 = 2.0 * (v1[c] - v2[c]) + v3[c] - v4[c];
-        let p4 = -v1[c] + v2[c] - v3[c] + v4[c];
-        (v2[c] + dy * (p2 + dy * (p3 + dy * p4))) as u8
-    })
+
+    fn exact(source: &Quads<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> [u8; 4] {
+        let across = |y: isize| -> [f64; 4] {
+            let [v1, v2, v3, v4] = source.row::<4>(x - 1, y);
+            // Integers up to here: no rounding, whatever the order.
+            std::array::from_fn(|c| {
+                let p2 = f64::from(v3[c] - v1[c]);
+                let p3 = f64::from(2.0 * (v1[c] - v2[c]) + v3[c] - v4[c]);
+                let p4 = f64::from(v2[c] - v1[c] - v3[c] + v4[c]);
+                f64::from(v2[c]) + dx * (p2 + dx * (p3 + dx * p4))
+            })
+        };
+        let [v1, v2, v3, v4] = [across(y - 1), across(y), across(y + 1), across(y + 2)];
+        std::array::from_fn(|c| {
+            let p2 = -v1[c] + v3[c];
+            let p3 = 2.0 * (v1[c] - v2[c]) + v3[c] - v4[c];
+            let p4 = -v1[c] + v2[c] - v3[c] + v4[c];
+            (v2[c] + dy * (p2 + dy * (p3 + dy * p4))) as u8
+        })
+    }
+}
+
+/// What the four neighbours weigh at distance `d` from the second one (a = -1).
+#[inline(always)]
+fn cubic_weights(d: f32) -> [f32; 4] {
+    let (d2, d3) = (d * d, d * d * d);
+    [2.0 * d2 - d - d3, 1.0 - 2.0 * d2 + d3, d + d2 - d3, d3 - d2]
 }
 
 #[cfg(test)]

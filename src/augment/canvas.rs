@@ -7,7 +7,7 @@ pub struct Canvas {
     /// height * width * 3 bytes, channels last.
     pub(super) pixels: Vec<u8>,
     pub(super) spare: Vec<u8>,
-    pub(super) quads: Vec<[u8; 4]>,
+    pub(super) quads: Vec<[f32; 4]>,
     pub(super) height: usize,
     pub(super) width: usize,
     pub(super) resize: super::resize::Plan,

@@ -15,6 +15,7 @@ mod pipeline;
 mod point;
 pub mod rand_augment;
 pub mod resize;
+mod wide;
 
 pub use affine::Resample;
 pub use canvas::Canvas;

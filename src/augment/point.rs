@@ -53,6 +53,7 @@ pub(super) fn posterize(pixels: &mut [u8], bits: u8) {
 }
 
 /// degenerate + factor * (v - degenerate), as Pillow blends two images: in float32, clipped, truncated.
+#[inline(always)]
 pub(super) fn blend(degenerate: u8, value: u8, factor: f32) -> u8 {
     let (from, to) = (f32::from(degenerate), f32::from(value));
     // `as` clips at 0 and 255 and truncates between: the same for inter- and extrapolation.
@@ -72,6 +73,7 @@ pub(super) fn contrast(pixels: &mut [u8], factor: f32) {
 }
 
 /// Pillow's conversion to grey of one RGB pixel.
+#[inline(always)]
 pub(super) fn luma(pixel: &[u8]) -> u8 {
     let weigh = |v: u8, weight: u32| u32::from(v) * weight;
     let sum = weigh(pixel[0], 19595) + weigh(pixel[1], 38470) + weigh(pixel[2], 7471);

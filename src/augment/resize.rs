@@ -3,6 +3,7 @@
 
 use super::ImageRef;
 use super::canvas::Canvas;
+use super::wide::wide;
 
 const FRACTION: u32 = 22;
 
@@ -57,7 +58,8 @@ pub(super) struct Plan {
     columns: Axis,
     rows: Axis,
     between: Vec<u8>,
-    sums: Vec<i32>,
+    /// One row, widened.
+    quads: Vec<[i32; 4]>,
 }
 
 /// Cuts the rectangle (`top`, `left`, `height`, `width`) out of `image` and resizes it to
@@ -84,15 +86,29 @@ pub fn resized_crop(
     if to_width != width {
         plan.columns.prepare(width, to_width);
     }
-    for (y, out) in plan.between.chunks_exact_mut(to_width * 3).enumerate() {
-        let row = row(y);
-        match (to_width == width, channels) {
-            (true, 3) => out.copy_from_slice(row),
-            (true, _) => out.chunks_exact_mut(3).zip(row).for_each(|(p, &v)| p.fill(v)),
-            (false, 3) => across::<3>(row, &plan.columns, out),
-            (false, _) => across::<1>(row, &plan.columns, out),
+    let quads = &mut plan.quads;
+    let columns = &plan.columns;
+    wide(|| {
+        for (y, out) in plan.between.chunks_exact_mut(to_width * 3).enumerate() {
+            let row = row(y);
+            if to_width == width {
+                match channels {
+                    3 => out.copy_from_slice(row),
+                    _ => out.chunks_exact_mut(3).zip(row).for_each(|(p, &v)| p.fill(v)),
+                }
+                continue;
+            }
+            quads.clear();
+            match channels {
+                3 => {
+                    let wide = |p: &[u8]| [p[0], p[1], p[2], 0].map(i32::from);
+                    quads.extend(row.chunks_exact(3).map(wide));
+                }
+                _ => quads.extend(row.iter().map(|&v| [i32::from(v); 4])),
+            }
+            across(quads, columns, out);
         }
-    }
+    });
     if to_height == height {
         std::mem::swap(&mut canvas.pixels, &mut plan.between);
         return;
@@ -100,37 +116,55 @@ pub fn resized_crop(
     plan.rows.prepare(height, to_height);
     let stride = to_width * 3;
     canvas.pixels.resize(to_height * stride, 0);
-    for (y, out) in canvas.pixels.chunks_exact_mut(stride).enumerate() {
-        let (first, weights) = plan.rows.at(y);
-        plan.sums.clear();
-        plan.sums.resize(stride, 1 << (FRACTION - 1));
-        for (line, &weight) in plan.between[first * stride..].chunks_exact(stride).zip(weights) {
-            for (sum, &v) in plan.sums.iter_mut().zip(line) {
-                *sum += i32::from(v) * weight;
+    wide(|| {
+        for (y, out) in canvas.pixels.chunks_exact_mut(stride).enumerate() {
+            let (first, weights) = plan.rows.at(y);
+            down(&plan.between[first * stride..], weights, out);
+        }
+    });
+}
+
+/// One row out of as many rows as there are weights, each as long as `out`.
+#[inline(always)]
+fn down(lines: &[u8], weights: &[i32], out: &mut [u8]) {
+    const BLOCK: usize = 32;
+    let stride = out.len();
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    for (number, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [1i32 << (FRACTION - 1); BLOCK];
+        for (line, &weight) in lines.chunks_exact(stride).zip(weights) {
+            if let Some(values) = line[number * BLOCK..].first_chunk::<BLOCK>() {
+                for (sum, &v) in sums.iter_mut().zip(values) {
+                    *sum += i32::from(v) * weight;
+                }
             }
         }
-        for (to, &sum) in out.iter_mut().zip(&plan.sums) {
-            *to = narrow(sum);
-        }
+        *block = sums.map(narrow);
+    }
+    let start = stride - rest.len();
+    for (at, to) in rest.iter_mut().enumerate() {
+        let taps = lines.iter().skip(start + at).step_by(stride).zip(weights);
+        *to = narrow(taps.fold(1 << (FRACTION - 1), |sum, (&v, &w)| sum + i32::from(v) * w));
     }
 }
 
-/// One row, `C` channels in and three out.
-fn across<const C: usize>(row: &[u8], axis: &Axis, out: &mut [u8]) {
+/// One row, four lanes per pixel in and three bytes out.
+#[inline(always)]
+fn across(row: &[[i32; 4]], axis: &Axis, out: &mut [u8]) {
     for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
         let (first, weights) = axis.at(x);
-        let mut sums = [1i32 << (FRACTION - 1); C];
-        for (from, &weight) in row[first * C..].chunks_exact(C).zip(weights) {
+        let mut sums = [1i32 << (FRACTION - 1); 4];
+        for (from, &weight) in row[first..].iter().zip(weights) {
             for (sum, &v) in sums.iter_mut().zip(from) {
-                *sum += i32::from(v) * weight;
+                *sum += v * weight;
             }
         }
-        for (channel, to) in pixel.iter_mut().enumerate() {
-            *to = narrow(sums[channel.min(C - 1)]);
-        }
+        let [r, g, b, _] = sums.map(narrow);
+        pixel.copy_from_slice(&[r, g, b]);
     }
 }
 
+#[inline(always)]
 fn narrow(sum: i32) -> u8 {
     (sum >> FRACTION).clamp(0, 255) as u8
 }
