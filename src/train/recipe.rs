@@ -20,7 +20,8 @@ pub fn trainer_spec(recipe: &Recipe) -> TrainerSpec {
             run::Precision::Fp32 => Precision::F32,
             run::Precision::Bf16 => Precision::Bf16,
         },
-        channels_last: false,
+        // A tenth faster or more on CPUs, and what tensor cores want.
+        channels_last: true,
     }
 }
 
