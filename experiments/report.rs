@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use rescom::{
     Error, Result,
-    report::training::training_report,
+    report::training::{runs_parquet, training_report},
     run::{RunRecord, atomic},
 };
 
@@ -75,6 +75,7 @@ pub(crate) fn write(records: &[RunRecord], out: &Path) -> Result<PathBuf> {
     for (name, bytes) in training_report(records)? {
         atomic::write(&out.join(name), &bytes)?;
     }
+    atomic::write(&out.join("runs.parquet"), &runs_parquet(records)?)?;
     Ok(out.join("report.md"))
 }
 

@@ -61,6 +61,8 @@ fn a_sweep_leaves_whole_runs_and_a_report_and_is_not_made_twice() {
         let png = fs::read(tmp.path().join(format!("fashion-mnist-natural-{name}.png"))).unwrap();
         assert!(png.starts_with(b"\x89PNG") && png.len() > 5000);
     }
+    let parquet = fs::read(tmp.path().join("runs.parquet")).unwrap();
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     assert_eq!(fs::read_to_string(tmp.path().join("runs.csv")).unwrap().lines().count(), 7);
 
     let started = Instant::now();
