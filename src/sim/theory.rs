@@ -49,19 +49,24 @@ pub fn heuristic_ratio(
     source: KeySource,
 ) -> Option<f64> {
     heuristic_exponent(statistic, balanced_loss, source)?;
-    let n = setup.params().counts.as_slice();
-    let (head, tail) = ends(setup);
-    let images = n[head] as f64 / n[tail] as f64;
-    let weighted = if balanced_loss && statistic != Statistic::SameClassPairs {
-        images * setup.weights()[head] / setup.weights()[tail]
-    } else {
-        images
+    let groups = super::ClassGroups::new(&setup.params().counts);
+    let images = |c: usize| setup.params().counts.as_slice()[c] as f64;
+    let weighted = |c: usize| images(c) * if balanced_loss { setup.weights()[c] } else { 1.0 };
+    let keys = |c: usize| if source == KeySource::ClassBalanced { 1.0 } else { images(c) };
+    // Where classes are binned, the ratio is one of means per class.
+    let ratio = |of: &dyn Fn(usize) -> f64| {
+        let mean = |g: usize| {
+            let members = &groups.members()[g];
+            members.iter().map(|&c| of(c)).sum::<f64>() / members.len() as f64
+        };
+        mean(groups.head()) / mean(groups.tail())
     };
-    let keys = if source == KeySource::ClassBalanced { 1.0 } else { images };
-    match statistic {
-        Statistic::BatchLevel | Statistic::BatchLevelFeatures => Some(weighted),
-        _ => Some(weighted * keys),
-    }
+    Some(match statistic {
+        Statistic::BatchLevel | Statistic::BatchLevelFeatures => ratio(&weighted),
+        Statistic::SiameseLevel => ratio(&weighted) * ratio(&keys),
+        Statistic::SameClassPairs => ratio(&|c| images(c) * keys(c)),
+        _ => ratio(&|c| weighted(c) * keys(c)),
+    })
 }
 
 /// Exponents of the measured gradient in two limits, for keys dominated by the queue: `untrained`
