@@ -4,7 +4,6 @@
 //! Pillow, so that the bytes are.
 
 use super::canvas::Canvas;
-use super::wide::wide;
 
 /// How values between pixels are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,8 +43,8 @@ pub(super) fn transform(canvas: &mut Canvas, matrix: &Matrix, resample: Resample
     match resample {
         Resample::Nearest if matrix[1] == 0.0 && matrix[3] == 0.0 => scale(canvas, matrix, fill),
         Resample::Nearest => nearest(canvas, matrix, fill),
-        Resample::Bilinear => wide(|| interpolate::<Bilinear>(canvas, matrix, fill)),
-        Resample::Bicubic => wide(|| interpolate::<Bicubic>(canvas, matrix, fill)),
+        Resample::Bilinear => interpolate::<Bilinear>(canvas, matrix, fill),
+        Resample::Bicubic => interpolate::<Bicubic>(canvas, matrix, fill),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::canvas::Canvas;
 use super::point::{blend, luma};
-use super::wide::wide;
 
 /// Three equal channels of luma.
 pub(super) fn grayscale(pixels: &mut [u8]) {
@@ -16,17 +15,16 @@ pub(super) fn grayscale(pixels: &mut [u8]) {
 pub(super) fn saturation(pixels: &mut [u8], factor: f32) {
     /// Pixels whose luma is spread out first, so that blending sees plain rows of bytes.
     const BLOCK: usize = 32;
-    wide(|| {
-        let mut greys = [0; BLOCK * 3];
-        for block in pixels.chunks_mut(BLOCK * 3) {
-            for (grey, pixel) in greys.chunks_exact_mut(3).zip(block.chunks_exact(3)) {
-                grey.fill(luma(pixel));
-            }
-            for (value, &grey) in block.iter_mut().zip(&greys) {
-                *value = blend(grey, *value, factor);
-            }
+
+    let mut greys = [0; BLOCK * 3];
+    for block in pixels.chunks_mut(BLOCK * 3) {
+        for (grey, pixel) in greys.chunks_exact_mut(3).zip(block.chunks_exact(3)) {
+            grey.fill(luma(pixel));
         }
-    });
+        for (value, &grey) in block.iter_mut().zip(&greys) {
+            *value = blend(grey, *value, factor);
+        }
+    }
 }
 
 /// Blend with the smoothed image: 3x3 weights 1, centre 5, sum 13, rounded; the border is not smoothed.
@@ -39,13 +37,12 @@ pub(super) fn sharpness(canvas: &mut Canvas, factor: f32) {
     canvas.replace(|from, to| {
         to[..row].copy_from_slice(&from[..row]);
         to[(height - 1) * row..].copy_from_slice(&from[(height - 1) * row..]);
-        wide(|| {
-            for y in 1..height - 1 {
-                let line = |y: usize| &from[y * row..(y + 1) * row];
-                let out = &mut to[y * row..(y + 1) * row];
-                smooth_row([line(y - 1), line(y), line(y + 1)], factor, out);
-            }
-        });
+
+        for y in 1..height - 1 {
+            let line = |y: usize| &from[y * row..(y + 1) * row];
+            let out = &mut to[y * row..(y + 1) * row];
+            smooth_row([line(y - 1), line(y), line(y + 1)], factor, out);
+        }
     });
 }
 

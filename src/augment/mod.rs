@@ -15,7 +15,6 @@ mod pipeline;
 mod point;
 pub mod rand_augment;
 pub mod resize;
-mod wide;
 
 pub use affine::Resample;
 pub use canvas::Canvas;

@@ -3,7 +3,6 @@
 
 use super::ImageRef;
 use super::canvas::Canvas;
-use super::wide::wide;
 
 const FRACTION: u32 = 22;
 
@@ -88,27 +87,27 @@ pub fn resized_crop(
     }
     let quads = &mut plan.quads;
     let columns = &plan.columns;
-    wide(|| {
-        for (y, out) in plan.between.chunks_exact_mut(to_width * 3).enumerate() {
-            let row = row(y);
-            if to_width == width {
-                match channels {
-                    3 => out.copy_from_slice(row),
-                    _ => out.chunks_exact_mut(3).zip(row).for_each(|(p, &v)| p.fill(v)),
-                }
-                continue;
-            }
-            quads.clear();
+
+    for (y, out) in plan.between.chunks_exact_mut(to_width * 3).enumerate() {
+        let row = row(y);
+        if to_width == width {
             match channels {
-                3 => {
-                    let wide = |p: &[u8]| [p[0], p[1], p[2], 0].map(i32::from);
-                    quads.extend(row.chunks_exact(3).map(wide));
-                }
-                _ => quads.extend(row.iter().map(|&v| [i32::from(v); 4])),
+                3 => out.copy_from_slice(row),
+                _ => out.chunks_exact_mut(3).zip(row).for_each(|(p, &v)| p.fill(v)),
             }
-            across(quads, columns, out);
+            continue;
         }
-    });
+        quads.clear();
+        match channels {
+            3 => {
+                let widened = |p: &[u8]| [p[0], p[1], p[2], 0].map(i32::from);
+                quads.extend(row.chunks_exact(3).map(widened));
+            }
+            _ => quads.extend(row.iter().map(|&v| [i32::from(v); 4])),
+        }
+        across(quads, columns, out);
+    }
+
     if to_height == height {
         std::mem::swap(&mut canvas.pixels, &mut plan.between);
         return;
@@ -116,12 +115,11 @@ pub fn resized_crop(
     plan.rows.prepare(height, to_height);
     let stride = to_width * 3;
     canvas.pixels.resize(to_height * stride, 0);
-    wide(|| {
-        for (y, out) in canvas.pixels.chunks_exact_mut(stride).enumerate() {
-            let (first, weights) = plan.rows.at(y);
-            down(&plan.between[first * stride..], weights, out);
-        }
-    });
+
+    for (y, out) in canvas.pixels.chunks_exact_mut(stride).enumerate() {
+        let (first, weights) = plan.rows.at(y);
+        down(&plan.between[first * stride..], weights, out);
+    }
 }
 
 /// One row out of as many rows as there are weights, each as long as `out`.
