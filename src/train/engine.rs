@@ -307,13 +307,9 @@ impl<'a> Session<'a> {
         let last = last.clone();
         // Only evaluations on the whole test set compare. The first of equals, so that more epochs
         // never change what is called best.
-        let (epoch, best) =
-            tested().fold(
-                (0, &last),
-                |best, t| {
-                    if best.0 == 0 || t.1.top1 > best.1.top1 { t } else { best }
-                },
-            );
+        let whole = tested().filter(|(_, t)| t.images == last.images);
+        let best = whole.reduce(|best, t| if t.1.top1 > best.1.top1 { t } else { best });
+        let (epoch, best) = best.unwrap_or((epochs.len(), &last));
         let mut best = BestEpoch { epoch, test: best.clone() };
         best.test.confusion.clear();
         epochs.iter_mut().filter_map(|e| e.test.as_mut()).for_each(|t| t.confusion.clear());
