@@ -105,17 +105,17 @@ fn section(group: &Group<'_>, titled: bool, text: &mut String, files: &mut Files
     };
     figure(
         "accuracy",
-        "Top-1 accuracy against the imbalance factor; bars are one standard deviation over seeds.",
+        "Top-1 accuracy against the imbalance factor; bars, where there are several seeds, are one standard deviation.",
         plots::accuracy_by_factor(group)?,
     );
     figure(
         "classes",
-        "Accuracy of each class, head on the left; dotted lines separate the shot groups.",
+        "Accuracy of each class, head on the left; dashed lines separate the shot groups.",
         plots::accuracy_by_class(group)?,
     );
     figure(
         "curves",
-        "Classification loss on the training views (above) and accuracy on test images (below) by epoch.",
+        "Classification loss on the training views (above) and accuracy on test images (below) by epoch; before the last epoch on as many of them as the records say.",
         plots::learning_curves(group)?,
     );
     Ok(())
