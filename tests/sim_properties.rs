@@ -219,7 +219,10 @@ proptest! {
             prop_assert!(value.loss.is_finite() && value.grad.iter().all(|g| g.is_finite()));
             // Pull and push are equal, and an anchor without positives is left alone.
             let scale = value.grad.iter().map(|g| g.abs()).sum::<f64>();
-            prop_assert!(value.grad.iter().sum::<f64>().abs() <= 1e-9 * scale + 1e-12);
+            // Logits of size 1/T round by eps/T, and the gradient has another 1/T: near-satisfied
+            // anchors at a low temperature cancel down to that.
+            let rounding = 8.0 * f64::EPSILON * sims.len() as f64 / (t.get() * t.get());
+            prop_assert!(value.grad.iter().sum::<f64>().abs() <= 1e-9 * scale + rounding);
             prop_assert!(positives > 0 || (value.loss == 0.0 && scale == 0.0));
         }
     }
