@@ -142,6 +142,46 @@ impl From<Method> for String {
     }
 }
 
+/// A method, and whether stage 2 of MiSLAS followed it: one row of a table. `Display` gives
+/// "rescom", "rescom+mislas", "mislas" (stage 1 alone) and "mislas+stage2" (both stages).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MethodLabel {
+    /// How the encoder was trained.
+    pub method: Method,
+    /// Whether stage 2 of MiSLAS retrained the classifier.
+    pub stage2: bool,
+}
+
+impl From<Method> for MethodLabel {
+    fn from(method: Method) -> Self {
+        Self { method, stage2: false }
+    }
+}
+
+impl fmt::Display for MethodLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.method.fmt(f)?;
+        match (self.stage2, self.method) {
+            (false, _) => Ok(()),
+            (true, Method::Mislas) => f.write_str("+stage2"),
+            (true, _) => f.write_str("+mislas"),
+        }
+    }
+}
+
+impl FromStr for MethodLabel {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let label = |name: &str, stage2| Ok(Self { method: name.parse()?, stage2 });
+        match (text.strip_suffix("+stage2"), text.strip_suffix("+mislas")) {
+            (Some("mislas"), _) => label("mislas", true),
+            (_, Some(name)) if name != "mislas" => label(name, true),
+            _ => label(text, false),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +197,11 @@ mod tests {
         for m in all {
             assert_eq!(m.to_string().parse::<Method>().unwrap(), m);
         }
+        for text in ["ce", "rescom-no-queue+mislas", "mislas", "mislas+stage2", "supcon+bs+mislas"]
+        {
+            assert_eq!(text.parse::<MethodLabel>().unwrap().to_string(), text);
+        }
+        assert!("mislas+mislas".parse::<MethodLabel>().is_err());
         assert!("rescom-no-mining-no-loss".parse::<Method>().is_err());
         assert_eq!("resnet".parse::<Method>().unwrap_err().exit_code(), 2);
     }

@@ -6,6 +6,7 @@
 
 pub mod atomic;
 mod dir;
+mod features;
 mod marks;
 mod method;
 mod provenance;
@@ -14,11 +15,17 @@ mod record;
 mod spec;
 
 pub use dir::{RunDir, RunLock};
+pub use features::{
+    EasyPairCurves, FeatureSample, FeatureSummary, GroupSimilarity, RunFeatures, SIMILARITY_BINS,
+    Space,
+};
 pub use marks::{Mark, Marks};
-pub use method::{Method, RescomModules};
+pub use method::{Method, MethodLabel, RescomModules};
 pub use provenance::Provenance;
 pub use recipe::{Recipe, RecipeFile};
-pub use record::{BestEpoch, EpochRecord, Evaluation, GroupAccuracy, ReliabilityBin, RunRecord};
+pub use record::{
+    BestEpoch, EpochRecord, Evaluation, GroupAccuracy, ReliabilityBin, RunRecord, Stage2Source,
+};
 pub use spec::{
     Architecture, AugmentPolicy, AugmentSpec, ClassOrder, ContrastSpec, DataSetId, DataSpec,
     EvalSpec, LearningRateMode, MethodSpec, ModelSpec, OptimSpec, Precision, ProfileKind,

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Marks, Provenance, Recipe};
+use super::{Marks, MethodLabel, Provenance, Recipe};
 
 /// Accuracy over the classes of one shot group; `None` where the group has no class. Fractions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,17 @@ pub struct BestEpoch {
     pub test: Evaluation,
 }
 
+/// What a run of MiSLAS stage 2 started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage2Source {
+    /// Folder name of the run whose network it took over.
+    pub run: String,
+    /// Finished epochs of that network.
+    pub epoch: usize,
+    /// SHA-256 of its checkpoint file, hex.
+    pub checkpoint_sha256: String,
+}
+
 /// What a finished run leaves: everything that a report needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -89,6 +100,9 @@ pub struct RunRecord {
     pub marks: Marks,
     /// Version, libtorch, device, threads, checksums, command line.
     pub provenance: Provenance,
+    /// What stage 2 of MiSLAS started from; none for a run of the method itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage2: Option<Stage2Source>,
     /// Training images per class, in label order.
     pub counts: Vec<u64>,
     /// Names of the classes, in label order.
@@ -97,7 +111,7 @@ pub struct RunRecord {
     pub last: Evaluation,
     /// The best epoch among those evaluated on the whole test set.
     pub best: BestEpoch,
-    /// Every epoch.
+    /// Every epoch (of stage 2, if this is one).
     pub epochs: Vec<EpochRecord>,
     /// Seconds in all, evaluation included, interruptions excluded.
     pub seconds: f64,
@@ -107,5 +121,11 @@ impl RunRecord {
     /// Whether the images were generated (`--data synthetic`) instead of the real data set's.
     pub fn is_synthetic(&self) -> bool {
         self.provenance.data_source.starts_with("generated")
+    }
+
+    /// What tables and figures call this run's training: its method, and whether stage 2 of MiSLAS
+    /// followed. Runs of one label, data set, factor and class order differ in their seeds alone.
+    pub fn method_label(&self) -> MethodLabel {
+        MethodLabel { method: self.recipe.method.name, stage2: self.stage2.is_some() }
     }
 }

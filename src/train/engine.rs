@@ -318,6 +318,7 @@ impl<'a> Session<'a> {
             recipe: self.job.recipe.clone(),
             marks: self.job.marks.clone(),
             provenance: self.provenance,
+            stage2: None,
             counts: self.counts.as_slice().to_vec(),
             class_names: self.job.train.class_names.clone(),
             last,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::run::{ClassOrder, DataSetId, Evaluation, Method, RunRecord};
+use crate::run::{ClassOrder, DataSetId, Evaluation, MethodLabel, RunRecord};
 
 /// Mean and spread over seeds. Fractions, as in the records.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -45,8 +45,8 @@ pub struct CellKey {
     pub order: ClassOrder,
     /// n_1 / n_C as asked for.
     pub imbalance_factor: f64,
-    /// Method.
-    pub method: Method,
+    /// Method, with or without stage 2 of MiSLAS.
+    pub method: MethodLabel,
 }
 
 impl CellKey {
@@ -57,7 +57,7 @@ impl CellKey {
             set: data.set,
             order: data.class_order,
             imbalance_factor: data.imbalance_factor,
-            method: record.recipe.method.name,
+            method: record.method_label(),
         }
     }
 }
@@ -139,13 +139,13 @@ impl<'a> Group<'a> {
     }
 
     /// The methods, simplest first.
-    pub fn methods(&self) -> Vec<Method> {
-        let set: BTreeSet<Method> = self.cells.iter().map(|c| c.key.method).collect();
+    pub fn methods(&self) -> Vec<MethodLabel> {
+        let set: BTreeSet<MethodLabel> = self.cells.iter().map(|c| c.key.method).collect();
         set.into_iter().collect()
     }
 
     /// The cell of a method at a factor.
-    pub fn cell(&self, method: Method, factor: f64) -> Option<&Cell<'a>> {
+    pub fn cell(&self, method: MethodLabel, factor: f64) -> Option<&Cell<'a>> {
         self.cells.iter().find(|c| c.key.method == method && c.key.imbalance_factor == factor)
     }
 }

@@ -19,7 +19,7 @@ pub fn runs_parquet(records: &[RunRecord]) -> Result<Vec<u8>> {
         "data_set" => column(records, |r| r.recipe.data.set.name().to_owned()),
         "class_order" => column(records, |r| format!("{:?}", r.recipe.data.class_order).to_lowercase()),
         "imbalance_factor" => column(records, |r| r.recipe.data.imbalance_factor),
-        "method" => column(records, |r| r.recipe.method.name.to_string()),
+        "method" => column(records, |r| r.method_label().to_string()),
         "seed" => column(records, |r| r.recipe.run.seed),
         "arch" => column(records, |r| format!("{:?}", r.recipe.model.arch).to_lowercase()),
         "epochs" => column(records, |r| r.recipe.optim.epochs as u64),

@@ -8,10 +8,10 @@ use crate::{
         published::{published, published_name},
         render,
     },
-    run::{EpochRecord, Method},
+    run::{EpochRecord, MethodLabel},
 };
 
-fn color(methods: &[Method], method: Method) -> Rgb {
+fn color(methods: &[MethodLabel], method: MethodLabel) -> Rgb {
     colors::series(methods.iter().position(|m| *m == method).unwrap_or(0))
 }
 

@@ -4,7 +4,7 @@ use crate::{
         Table,
         published::{Published, published, published_name},
     },
-    run::{Method, RunRecord},
+    run::{MethodLabel, RunRecord},
 };
 
 /// A spread in percent, or a dash.
@@ -48,7 +48,12 @@ pub(super) fn main_table(group: &Group<'_>) -> Table {
 }
 
 /// "84.9 (-3.1)": the published number and ours minus it.
-fn beside(published: &[Published], method: Method, factor: f64, cell: Option<&Cell<'_>>) -> String {
+fn beside(
+    published: &[Published],
+    method: MethodLabel,
+    factor: f64,
+    cell: Option<&Cell<'_>>,
+) -> String {
     let row = published_name(method).and_then(|name| {
         published
             .iter()
@@ -116,7 +121,7 @@ pub fn runs_table(records: &[RunRecord]) -> Table {
             r.recipe.data.set.name().to_owned(),
             format!("{:?}", r.recipe.data.class_order).to_lowercase(),
             factor_text(r.recipe.data.imbalance_factor),
-            r.recipe.method.name.to_string(),
+            r.method_label().to_string(),
             r.recipe.run.seed.to_string(),
             format!("{:?}", r.recipe.model.arch).to_lowercase(),
             r.recipe.optim.epochs.to_string(),
