@@ -154,12 +154,14 @@ fn check_files(args: &FilesArgs) -> Result<ExitCode> {
         _ => return Err(Error::input("data check-files: give --list and --root, or --folders")),
     };
     let all = files.len();
-    let (kept, broken) = files.without_broken()?;
+    let broken = files.find_broken(&|| true).unwrap_or_default();
     for file in &broken {
         println!("{}: {}", file.path.display(), file.reason);
     }
-    println!("{} of {all} pictures in {} classes can be decoded", kept.len(), kept.classes());
-    match broken.len() {
+    let (found, kept) = (broken.len(), files.skipping(broken)?);
+    let usable = all - found;
+    println!("{usable} of {all} pictures in {} classes can be decoded", kept.classes());
+    match found {
         0 => Ok(ExitCode::SUCCESS),
         _ if args.skip_broken => Ok(ExitCode::SUCCESS),
         n => Err(Error::input(format!("{n} broken pictures; --skip-broken leaves them out"))),

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use rescom::{
     Error, Result,
-    data::{self, ImageSet, Place, cifar::Check},
+    data::{self, ImageSource, Place, cifar::Check},
     run::{DataSetId, RunDir},
     train::engine::{self, Job, Outcome},
 };
@@ -74,8 +74,8 @@ pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
 /// The images of one data set, shared by its runs.
 struct Images {
     set: DataSetId,
-    train: Arc<ImageSet>,
-    test: Arc<ImageSet>,
+    train: Arc<dyn ImageSource>,
+    test: Arc<dyn ImageSource>,
 }
 
 impl Images {

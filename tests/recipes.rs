@@ -89,9 +89,9 @@ fn every_recipe_describes_a_model_that_can_be_built() {
         train::{Trainer, trainer_spec},
     };
     for (path, recipe, _) in resolved() {
-        let classes = recipe.data.set.classes() as u64;
-        let counts = ClassCounts::new((1..=classes).rev().collect()).unwrap();
-        let trainer = Trainer::new(&trainer_spec(&recipe), &counts, 0, "cpu")
+        let classes = recipe.data.set.classes();
+        let counts = ClassCounts::new((1..=classes as u64).rev().collect()).unwrap();
+        let trainer = Trainer::new(&trainer_spec(&recipe, classes), &counts, 0, "cpu")
             .unwrap_or_else(|e| panic!("{path:?}: {e}"));
         assert!(trainer.parameters() > 400_000, "{path:?}: {}", trainer.parameters());
     }

@@ -212,6 +212,7 @@ fn from_the_web(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::ImageSource as _;
 
     #[test]
     fn a_folder_without_the_files_is_named() {

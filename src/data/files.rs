@@ -2,14 +2,14 @@
 //! iNaturalist 2018 and Places-LT use them, and folders with one sub-folder per class.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
-use super::ImageSource;
 use super::decode::decode;
+use super::{Broken, ImageSource};
 use crate::augment::ImageRef;
-use crate::longtail::ClassCounts;
 use crate::{Error, Result};
 
 /// Pictures that are decoded one by one when they are needed.
@@ -18,23 +18,17 @@ pub struct ImageFiles {
     root: PathBuf,
     files: Vec<Entry>,
     class_names: Vec<String>,
-    /// What was read: the list or the folder.
-    place: PathBuf,
+    /// What was read: the list and the folder below which its pictures are, or the folder.
+    place: String,
+    /// Over paths and labels.
+    sha256: String,
+    skipped: Vec<Broken>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     path: Box<str>,
     label: u32,
-}
-
-/// A picture that cannot be decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    /// Its file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 /// Files that count as pictures in class folders.
@@ -71,8 +65,9 @@ impl ImageFiles {
                 return wrong(&format!("label {label} of {} classes", classes.unwrap_or(0)));
             }
             let path = path.trim();
-            if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
-                return wrong("a path that leaves its folder");
+            let up = Path::new(path).components().any(|part| part == Component::ParentDir);
+            if up || !root.join(path).starts_with(root) {
+                return wrong("a path that leaves the folder of the pictures");
             }
             files.push(Entry { path: path.into(), label });
         }
@@ -87,7 +82,8 @@ impl ImageFiles {
             )));
         }
         let names = (0..classes.unwrap_or(found)).map(|label| label.to_string()).collect();
-        Self { root: root.into(), files, class_names: names, place: list.into() }.checked()
+        let place = format!("{}, pictures below {}", list.display(), root.display());
+        Self::new(root, files, names, place)
     }
 
     /// Reads a folder with one sub-folder per class (in the order of their names), pictures anywhere
@@ -111,37 +107,30 @@ impl ImageFiles {
             }
             class_names.push(name);
         }
-        Self { root: root.into(), files, class_names, place: root.into() }.checked()
+        Self::new(root, files, class_names, root.display().to_string())
     }
 
-    fn checked(self) -> Result<Self> {
-        if self.files.is_empty() {
-            return Err(Error::input(format!("{}: no pictures", self.place.display())));
+    fn new(
+        root: &Path,
+        files: Vec<Entry>,
+        class_names: Vec<String>,
+        place: String,
+    ) -> Result<Self> {
+        if files.is_empty() || u32::try_from(files.len()).is_err() {
+            let found = if files.is_empty() { "no pictures" } else { "more than 2^32 pictures" };
+            return Err(Error::input(format!("{place}: {found}")));
         }
-        self.class_counts().map_err(|e| Error::input(format!("{}: {e}", self.place.display())))?;
-        Ok(self)
-    }
-
-    /// Names by label.
-    pub fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    /// All labels, by id.
-    pub fn labels(&self) -> Vec<u32> {
-        self.files.iter().map(|file| file.label).collect()
-    }
-
-    /// Images per class.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if a class has none.
-    pub fn class_counts(&self) -> Result<ClassCounts> {
-        let mut counts = vec![0; self.class_names.len()];
-        for file in &self.files {
-            counts[file.label as usize] += 1;
+        let mut hash = Sha256::new();
+        for Entry { path, label } in &files {
+            hash.update(path.as_bytes());
+            hash.update([0]);
+            hash.update(label.to_le_bytes());
         }
-        ClassCounts::new(counts)
+        let sha256 = super::cache::hex(&hash.finalize());
+        let root = root.into();
+        let new = Self { root, files, class_names, place, sha256, skipped: Vec::new() };
+        new.class_counts()?;
+        Ok(new)
     }
 
     /// The file of image `id`.
@@ -149,25 +138,33 @@ impl ImageFiles {
         self.root.join(&*self.files[id as usize].path)
     }
 
-    /// Decodes every picture (on all threads of the current pool) and leaves out those that cannot be;
-    /// they are listed.
+    /// Decodes every picture, on all threads of the current pool, and returns those that cannot be.
+    /// `seen` is called after each one; when it says false the search ends at once with `None`.
+    pub fn find_broken(&self, seen: &(dyn Fn() -> bool + Sync)) -> Option<Vec<Broken>> {
+        let ids = (0..self.files.len() as u32).into_par_iter();
+        let test = |buffer: &mut Vec<u8>, id| {
+            let reason = self.decode(id, buffer).err();
+            seen().then(|| reason.map(|reason| Broken { id, path: self.path(id), reason }))
+        };
+        let found: Option<Vec<Option<Broken>>> = ids.map_init(Vec::new, test).collect();
+        Some(found?.into_iter().flatten().collect())
+    }
+
+    /// The same pictures without `broken` (in the order of their ids), which keep their ids.
     ///
     /// # Errors
-    /// [`Error::Input`] if a class loses all its pictures.
-    pub fn without_broken(self) -> Result<(Self, Vec<Broken>)> {
-        let test = |id: usize| self.decode(id as u32, &mut Vec::new()).err();
-        let reasons: Vec<Option<String>> =
-            (0..self.files.len()).into_par_iter().map(test).collect();
-        let broken = reasons
-            .iter()
-            .enumerate()
-            .filter_map(|(id, reason)| Some((id as u32, reason.clone()?)))
-            .map(|(id, reason)| Broken { path: self.path(id), reason })
-            .collect();
-        let mut kept = self;
-        let mut reasons = reasons.into_iter();
-        kept.files.retain(|_| reasons.next().flatten().is_none());
-        Ok((kept.checked()?, broken))
+    /// [`Error::Input`] if they are not pictures of this list, or a class loses all its pictures.
+    pub fn skipping(self, broken: Vec<Broken>) -> Result<Self> {
+        let known = |b: &Broken| (b.id as usize) < self.len() && self.path(b.id) == b.path;
+        if !broken.is_sorted_by(|a, b| a.id < b.id) || !broken.iter().all(known) {
+            return Err(Error::input(format!(
+                "{}: the pictures to be left out are those of another list",
+                self.place
+            )));
+        }
+        let kept = Self { skipped: broken, ..self };
+        kept.class_counts()?;
+        Ok(kept)
     }
 
     fn decode<'a>(&self, id: u32, buffer: &'a mut Vec<u8>) -> Result<super::set::Rgb<'a>, String> {
@@ -187,6 +184,22 @@ impl ImageSource for ImageFiles {
 
     fn label(&self, id: u32) -> u32 {
         self.files[id as usize].label
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    fn skipped(&self) -> &[Broken] {
+        &self.skipped
     }
 
     fn image<'a>(&'a self, id: u32, buffer: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
@@ -281,7 +294,8 @@ mod tests {
         assert!(refused("a.png zero\n", None).contains("\"zero\" is not a number"));
         assert!(refused("a.png -1\n", None).contains("line 1"));
         assert!(refused("a.png 7\n", Some(7)).contains("label 7 of 7 classes"));
-        assert!(refused("../../a.png 0\n", None).contains("leaves its folder"));
+        assert!(refused("../../a.png 0\n", None).contains("leaves the folder"));
+        assert!(refused("/a.png 0\n", None).contains("leaves the folder"));
         assert!(refused("a.png 4000000000\n", None).contains("some class has no image"));
         assert!(refused("a.png 0\nb.png 2\nc.png 2\n", None).contains("class 1 has 0 images"));
         assert!(refused("\n", None).contains("no pictures"));
@@ -299,10 +313,18 @@ mod tests {
         let files = ImageFiles::from_class_folders(dir.path()).unwrap();
         let e = files.image(1, &mut Vec::new()).unwrap_err();
         assert!(e.to_string().contains("2.png: broken PNG"), "{e}");
-        let (kept, broken) = files.without_broken().unwrap();
-        assert_eq!((kept.labels(), broken.len()), (vec![0, 1], 1));
-        assert_eq!(broken[0].path, path);
+        let broken = files.find_broken(&|| true).unwrap();
+        assert_eq!((broken.len(), &broken[0].path), (1, &path));
+        assert!(files.find_broken(&|| false).is_none(), "a search that was stopped");
+        let kept = files.clone().skipping(broken.clone()).unwrap();
+        assert_eq!((kept.len(), kept.usable()), (3, vec![0, 2]));
+        assert_eq!(kept.class_counts().unwrap().as_slice(), [1, 1]);
+        assert_eq!(kept.sha256(), files.sha256());
+        let stranger = Broken { path: "elsewhere.png".into(), ..broken[0].clone() };
+        assert!(files.clone().skipping(vec![stranger]).is_err());
         fs::write(dir.path().join("b/3.png"), "").unwrap();
-        assert!(kept.without_broken().unwrap_err().to_string().contains("class 1 has 0 images"));
+        let all = files.find_broken(&|| true).unwrap();
+        let e = files.skipping(all).unwrap_err().to_string();
+        assert!(e.contains("class 1 has 0 images"), "{e}");
     }
 }

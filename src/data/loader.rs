@@ -73,14 +73,14 @@ impl Drop for Batch {
 ///
 /// The stream of a view derives from (seed, epoch, image id, view), the order from (seed, epoch): the
 /// bytes of a batch depend on neither the number of threads nor their timing.
-pub struct Loader<S: ImageSource> {
+pub struct Loader<S: ImageSource + ?Sized> {
     source: Arc<S>,
     ids: Arc<[u32]>,
     streams: Streams,
     options: Arc<LoaderOptions>,
 }
 
-impl<S: ImageSource + 'static> Loader<S> {
+impl<S: ImageSource + ?Sized + 'static> Loader<S> {
     /// A loader over the images `ids` of `source`.
     ///
     /// # Errors
@@ -192,14 +192,14 @@ impl<S: ImageSource + 'static> Loader<S> {
 }
 
 /// Everything a worker needs to make any batch of one epoch.
-struct Job<S: ImageSource> {
+struct Job<S: ImageSource + ?Sized> {
     loader: Loader<S>,
     order: Vec<(u32, u64)>,
     epoch: u64,
     batches: usize,
 }
 
-impl<S: ImageSource> Job<S> {
+impl<S: ImageSource + ?Sized> Job<S> {
     /// Makes batch after batch, never more than `ahead` of what the consumer took.
     fn work(&self, shared: &Shared) {
         let mut scratch = (Scratch::default(), Vec::new());

@@ -21,9 +21,9 @@ mod set;
 mod sources;
 pub mod synthetic;
 
-pub use files::{Broken, ImageFiles};
+pub use files::ImageFiles;
 pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
-pub use set::{DataSet, ImageSet, ImageSource};
+pub use set::{Broken, DataSet, ImageSet, ImageSource};
 pub use sources::{Place, load, locate};
 
 /// What a slow step (fetching, unpacking) tells its caller; the programs turn it into a bar or lines.

@@ -1,3 +1,6 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::augment::{ImageRef, Normalize};
@@ -20,11 +23,60 @@ pub trait ImageSource: Send + Sync {
     /// Label of image `id`.
     fn label(&self, id: u32) -> u32;
 
+    /// Names by label, C of them.
+    fn class_names(&self) -> &[String];
+
+    /// Where the images come from, in words, for the run's record.
+    fn place(&self) -> &str;
+
+    /// SHA-256, hex, of what was read: images and labels, or the paths and labels of a list.
+    fn sha256(&self) -> &str;
+
+    /// Images that cannot be used and are to be left out, in the order of their ids.
+    fn skipped(&self) -> &[Broken] {
+        &[]
+    }
+
+    /// The ids of all images but the skipped ones, in order.
+    fn usable(&self) -> Vec<u32> {
+        let mut skipped = self.skipped().iter().map(|broken| broken.id).peekable();
+        (0..self.len() as u32).filter(|id| skipped.next_if_eq(id).is_none()).collect()
+    }
+
+    /// Labels of all images, by id.
+    fn labels(&self) -> Vec<u32> {
+        (0..self.len() as u32).map(|id| self.label(id)).collect()
+    }
+
+    /// Usable images per class.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a class has none.
+    fn class_counts(&self) -> Result<ClassCounts> {
+        let mut counts = vec![0; self.classes()];
+        for id in self.usable() {
+            counts[self.label(id) as usize] += 1;
+        }
+        ClassCounts::new(counts).map_err(|e| Error::input(format!("{}: {e}", self.place())))
+    }
+
     /// The pixels of image `id`, from memory or decoded into `buffer`.
     ///
     /// # Errors
     /// If the image's file cannot be read or decoded.
     fn image<'a>(&'a self, id: u32, buffer: &'a mut Vec<u8>) -> Result<ImageRef<'a>>;
+}
+
+/// A picture that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broken {
+    /// Its id: its place in the list, from 0.
+    pub id: u32,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// A decoded picture: height * width * 3 bytes.
@@ -122,18 +174,6 @@ impl ImageSet {
         ImageRef { pixels, height: self.height, width: self.width, channels: self.channels }
     }
 
-    /// Images per class.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if a class has none.
-    pub fn class_counts(&self) -> Result<ClassCounts> {
-        let mut counts = vec![0; self.classes()];
-        for &label in &self.labels {
-            counts[label as usize] += 1;
-        }
-        ClassCounts::new(counts)
-    }
-
     /// Adds `padding` zero pixels on each side of every image.
     #[must_use]
     pub fn padded(&self, padding: usize) -> Self {
@@ -198,6 +238,18 @@ impl ImageSource for ImageSet {
 
     fn label(&self, id: u32) -> u32 {
         self.labels[id as usize]
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn place(&self) -> &str {
+        &self.source
+    }
+
+    fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     fn image<'a>(&'a self, id: u32, _buffer: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {

@@ -76,6 +76,16 @@ impl DataSetId {
         }
     }
 
+    /// Training images of a set that is long-tailed itself, as published; none of the others.
+    pub fn long_tailed_images(self) -> Option<u64> {
+        match self {
+            Self::Cifar10 | Self::Cifar100 | Self::FashionMnist => None,
+            Self::ImagenetLt => Some(115_846),
+            Self::Inat18 => Some(437_513),
+            Self::PlacesLt => Some(62_500),
+        }
+    }
+
     /// The name used on the command line, in recipes and in the tables of published numbers.
     pub fn name(self) -> &'static str {
         match self {

@@ -9,18 +9,26 @@ use std::{
     time::Instant,
 };
 
-use super::{Images, Metrics, Trainer, checkpoint, recipe::trainer_spec, schedule::learning_rate};
+use super::{
+    Images, Metrics, Trainer, checkpoint,
+    recipe::trainer_spec,
+    schedule::learning_rate,
+    selection::{Selection, first_per_class},
+};
 use crate::{
     Error, Result,
-    augment::{Layout, Normalize, Pipeline, SmallImages},
-    data::{BatchOrder, ImageSet, Loader, LoaderOptions},
-    longtail::{ClassCounts, ClassOrder, ImbalanceFactor, SubsetManifest, SubsetRule, TailShape},
+    data::{Broken, ImageSource, Loader},
+    longtail::ClassCounts,
     rng::Streams,
     run::{
-        self, AugmentPolicy, BestEpoch, EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir,
-        RunRecord, atomic,
+        BestEpoch, EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir, RunRecord, atomic,
     },
 };
+
+pub use super::selection::{evaluation_options, size, steps, subset_rule, training_options};
+
+/// Images from memory or from files.
+type Source = dyn ImageSource;
 
 /// One run to be made.
 pub struct Job<'a> {
@@ -33,9 +41,9 @@ pub struct Job<'a> {
     /// Where to do it; the caller holds its lock.
     pub dir: &'a RunDir,
     /// All training images; the recipe's subset is chosen from them.
-    pub train: Arc<ImageSet>,
+    pub train: Arc<dyn ImageSource>,
     /// The balanced test set.
-    pub test: Arc<ImageSet>,
+    pub test: Arc<dyn ImageSource>,
     /// "cpu", "cuda", "cuda:N" or "auto".
     pub device: &'a str,
     /// Threads of libtorch and of the loader.
@@ -68,76 +76,14 @@ pub enum Outcome {
     },
 }
 
-/// The rule by which the recipe's training subset is chosen.
-///
-/// # Errors
-/// [`Error::Input`] for a profile that takes the set as it is.
-pub fn subset_rule(recipe: &Recipe) -> Result<SubsetRule> {
-    let d = &recipe.data;
-    let shape = match d.profile {
-        run::ProfileKind::Exp => TailShape::Exp,
-        run::ProfileKind::Step => TailShape::Step,
-        run::ProfileKind::Natural => {
-            return Err(Error::input(
-                "data.profile = natural: the set is used as it is, without a subset",
-            ));
-        }
-    };
-    let order = match d.class_order {
-        run::ClassOrder::Natural => ClassOrder::Natural,
-        run::ClassOrder::Reversed => ClassOrder::Reversed,
-        run::ClassOrder::Seeded => ClassOrder::Seeded(u64::from(d.subset_seed)),
-    };
-    Ok(SubsetRule {
-        shape,
-        imbalance: ImbalanceFactor::new(d.imbalance_factor)?,
-        rand_number: d.subset_seed,
-        order,
-        n_max: Some(d.images_per_class),
-    })
-}
-
-/// Steps per epoch and training images of a recipe, without the data.
-///
-/// # Errors
-/// [`Error::Input`] if the subset does not fill one batch.
-pub fn size(recipe: &Recipe) -> Result<(usize, u64)> {
-    let rule = subset_rule(recipe)?;
-    let profile = match rule.shape {
-        TailShape::Exp => crate::longtail::LongTailProfile::Exponential(rule.imbalance),
-        TailShape::Step => crate::longtail::LongTailProfile::Step(rule.imbalance),
-    };
-    let images = profile.counts(recipe.data.set.classes(), recipe.data.images_per_class)?.total();
-    let steps = images as usize / recipe.optim.batch_size;
-    if steps == 0 {
-        return Err(Error::input(format!(
-            "recipe, optim.batch-size = {}: the subset has only {images} images; take a smaller batch",
-            recipe.optim.batch_size
-        )));
-    }
-    Ok((steps, images))
-}
-
-fn pipeline(recipe: &Recipe) -> Result<Pipeline> {
-    match recipe.augment.policy {
-        AugmentPolicy::CropFlip => Ok(Pipeline::Small(SmallImages::LIGHT)),
-        AugmentPolicy::CropFlipCutout => Ok(Pipeline::Small(SmallImages::GREY)),
-        AugmentPolicy::AutoAugmentCutout => Ok(Pipeline::Small(SmallImages::CIFAR)),
-        AugmentPolicy::RandAugment => Err(Error::input(
-            "recipe, augment.policy = rand-augment: training on folders of large images is not connected yet; \
-             expected crop-flip, crop-flip-cutout or auto-augment-cutout",
-        )),
-    }
-}
-
 /// Everything a run needs, ready.
 struct Session<'a> {
     job: &'a Job<'a>,
     counts: ClassCounts,
     trainer: Trainer,
-    train: Loader<ImageSet>,
-    interim: Option<Loader<ImageSet>>,
-    test: Loader<ImageSet>,
+    train: Loader<Source>,
+    interim: Option<Loader<Source>>,
+    test: Loader<Source>,
     provenance: Provenance,
 }
 
@@ -151,8 +97,11 @@ struct Session<'a> {
 /// and the state is saved as `diverged.safetensors`.
 pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
     super::set_threads(job.threads);
-    let mut session = Session::new(job)?;
     let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
+    let mut session = Session::new(job, resumed.is_some())?;
+    if let Some(line) = session.left_out()? {
+        observer.note(&line);
+    }
     let (done, mut seconds) = match resumed {
         Some((about, state)) => {
             session.trainer.load_state(&state)?;
@@ -179,53 +128,49 @@ pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Res
 }
 
 impl<'a> Session<'a> {
-    fn new(job: &'a Job<'a>) -> Result<Self> {
+    fn new(job: &'a Job<'a>, resumed: bool) -> Result<Self> {
         let recipe = job.recipe;
-        let manifest = SubsetManifest::choose(
-            recipe.data.set.name(),
-            &job.train.labels,
-            job.train.classes(),
-            &subset_rule(recipe)?,
-        )?;
-        atomic::write_json(&job.dir.file("subset.json"), &manifest)?;
-        let counts = manifest.class_counts()?;
-        let trainer = Trainer::new(&trainer_spec(recipe), &counts, recipe.run.seed, job.device)?;
-        let provenance = provenance(job, &manifest, &trainer);
+        let chosen = Selection::new(recipe, &*job.train)?;
+        if resumed {
+            same_images(job, &chosen)?;
+        }
+        atomic::write_json(&job.dir.file("subset.json"), &chosen.manifest)?;
+        let counts = chosen.counts;
+        let spec = trainer_spec(recipe, counts.classes());
+        let trainer = Trainer::new(&spec, &counts, recipe.run.seed, job.device)?;
+        let provenance = provenance(job, chosen.sha256, &trainer);
         job.dir.provenance(&provenance)?;
-        let normalize = Normalize::new(&recipe.augment.mean, &recipe.augment.std)?;
-        let training = LoaderOptions {
-            batch_size: recipe.optim.batch_size,
-            views: recipe.method.name.views(),
-            pipeline: pipeline(recipe)?,
-            normalize: normalize.clone(),
-            layout: Layout::Nchw,
-            threads: job.threads,
-            prefetch: 2,
-            drop_last: true,
-            order: BatchOrder::Shuffled,
-        };
-        let evaluation = LoaderOptions {
-            batch_size: recipe.eval.batch_size,
-            views: 1,
-            pipeline: Pipeline::Plain,
-            drop_last: false,
-            order: BatchOrder::Sequential,
-            ..training.clone()
-        };
         let streams = Streams::new(recipe.run.seed);
-        let train = Loader::new(Arc::clone(&job.train), &manifest.indices, streams, training)?;
-        let all: Vec<u32> = (0..job.test.len() as u32).collect();
-        let interim = match recipe.eval.interim_per_class {
-            0 => None,
-            n => Some(Loader::new(
-                Arc::clone(&job.test),
-                &first_per_class(&job.test, n),
-                streams,
-                evaluation.clone(),
-            )?),
+        let options = training_options(recipe, job.threads)?;
+        let train = Loader::new(Arc::clone(&job.train), &chosen.ids, streams, options)?;
+        let options = evaluation_options(recipe, job.threads)?;
+        let evaluation = |per_class: usize| {
+            let ids = first_per_class(&job.test, per_class);
+            Loader::new(Arc::clone(&job.test), &ids, streams, options.clone())
         };
-        let test = Loader::new(Arc::clone(&job.test), &all, streams, evaluation)?;
+        let interim = recipe.eval.interim_per_class;
+        let interim = (interim > 0).then(|| evaluation(interim)).transpose()?;
+        let test = evaluation(0)?;
         Ok(Self { job, counts, trainer, train, interim, test, provenance })
+    }
+
+    /// Writes `skipped-pictures.txt` if pictures are left out, and says how many.
+    fn left_out(&self) -> Result<Option<String>> {
+        let [train, test] = self.provenance.skipped_pictures;
+        if train + test == 0 {
+            return Ok(None);
+        }
+        let sets = [("training", &self.job.train), ("test", &self.job.test)];
+        let lines = sets.into_iter().flat_map(|(name, set)| {
+            let line = move |b: &Broken| format!("{name} {}: {}\n", b.path.display(), b.reason);
+            set.skipped().iter().map(line)
+        });
+        let path = self.job.dir.file("skipped-pictures.txt");
+        atomic::write(&path, lines.collect::<String>().as_bytes())?;
+        Ok(Some(format!(
+            "{train} training and {test} test pictures cannot be decoded and are left out; {} names them",
+            path.display()
+        )))
     }
 
     /// One epoch with its evaluation; none if asked to stop.
@@ -320,7 +265,7 @@ impl<'a> Session<'a> {
             provenance: self.provenance,
             stage2: None,
             counts: self.counts.as_slice().to_vec(),
-            class_names: self.job.train.class_names.clone(),
+            class_names: self.job.train.class_names().to_vec(),
             last,
             best,
             epochs,
@@ -337,7 +282,7 @@ impl<'a> Session<'a> {
 /// As [`Trainer::logits`] and [`Metrics::add`].
 fn evaluate(
     trainer: &mut Trainer,
-    loader: &Loader<ImageSet>,
+    loader: &Loader<Source>,
     counts: &ClassCounts,
 ) -> Result<Evaluation> {
     let mut metrics = Metrics::new(counts);
@@ -351,17 +296,26 @@ fn evaluate(
     metrics.finish()
 }
 
-/// The first `n` images of each class, in order.
-fn first_per_class(set: &ImageSet, n: usize) -> Vec<u32> {
-    let mut seen = vec![0; set.classes()];
-    let mut take = |label: u32| {
-        seen[label as usize] += 1;
-        seen[label as usize] <= n
+/// A run goes on with the images it began with, or not at all.
+fn same_images(job: &Job<'_>, chosen: &Selection) -> Result<()> {
+    let before: Provenance = atomic::read_json(&job.dir.file("provenance.json"))?;
+    let now = (job.train.sha256(), chosen.sha256.as_str());
+    if (before.data_sha256.as_str(), before.subset_sha256.as_str()) == now {
+        return Ok(());
+    }
+    let short = |sha256: &str| sha256.get(..12).unwrap_or(sha256).to_owned();
+    let said = |place: &str, data: &str, chosen: &str| {
+        format!("{place}, SHA-256 {}, of those chosen {}", short(data), short(chosen))
     };
-    (0..set.len() as u32).filter(|&i| take(set.labels[i as usize])).collect()
+    Err(Error::input(format!(
+        "{} holds a run that began with other training images ({}) than now ({}); give it those, or use another --out",
+        job.dir.path().display(),
+        said(&before.data_source, &before.data_sha256, &before.subset_sha256),
+        said(job.train.place(), now.0, now.1)
+    )))
 }
 
-fn provenance(job: &Job<'_>, manifest: &SubsetManifest, trainer: &Trainer) -> Provenance {
+fn provenance(job: &Job<'_>, subset_sha256: String, trainer: &Trainer) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("RESCOM_COMMIT").unwrap_or("unknown").to_owned(),
@@ -369,9 +323,10 @@ fn provenance(job: &Job<'_>, manifest: &SubsetManifest, trainer: &Trainer) -> Pr
         device: trainer.device_name(),
         torch_threads: job.threads,
         loader_threads: job.threads,
-        data_source: job.train.source.clone(),
-        data_sha256: job.train.sha256.clone(),
-        subset_sha256: manifest.sha256.clone(),
+        data_source: job.train.place().to_owned(),
+        data_sha256: job.train.sha256().to_owned(),
+        subset_sha256,
+        skipped_pictures: [job.train.skipped().len(), job.test.skipped().len()],
         command: job.command.clone(),
     }
 }

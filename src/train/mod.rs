@@ -20,6 +20,7 @@ mod queue;
 mod recipe;
 mod runtime;
 mod schedule;
+mod selection;
 mod sgd;
 mod smoothing;
 pub mod stage2;

@@ -6,15 +6,16 @@ use super::config::{
 };
 use crate::run::{self, Method, Recipe, RescomModules};
 
-/// The trainer that `recipe` describes.
-pub fn trainer_spec(recipe: &Recipe) -> TrainerSpec {
+/// The trainer that `recipe` describes for `classes` classes (those of its data set, unless its images
+/// come from a list of other classes).
+pub fn trainer_spec(recipe: &Recipe, classes: usize) -> TrainerSpec {
     TrainerSpec {
         encoder: EncoderSpec {
             arch: arch(recipe.model.arch),
             in_channels: recipe.data.set.channels(),
             width: None,
         },
-        method: method_spec(recipe),
+        method: method_spec(recipe, classes),
         sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: recipe.optim.weight_decay },
         precision: match recipe.run.precision {
             run::Precision::Fp32 => Precision::F32,
@@ -38,8 +39,7 @@ fn arch(arch: run::Architecture) -> Arch {
     }
 }
 
-fn method_spec(recipe: &Recipe) -> MethodSpec {
-    let classes = recipe.data.set.classes();
+fn method_spec(recipe: &Recipe, classes: usize) -> MethodSpec {
     let c = &recipe.contrast;
     let init = match c.queue_init {
         run::QueueInit::Random => QueueInit::Random,
