@@ -70,24 +70,6 @@ pub fn exponentials(sims: &[f32], largest: f32, inverse_t: f32, exps: &mut [f32]
     }
 }
 
-/// Turns similarities into exp((s - largest) / T) in place; returns their sum.
-#[inline(always)]
-pub fn exponentials_in_place(row: &mut [f32], largest: f32, inverse_t: f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (chunks, rest) = row.as_chunks_mut::<LANES>();
-    for chunk in chunks {
-        for (lane, v) in lanes.iter_mut().zip(chunk) {
-            *v = exp_nonpositive((*v - largest) * inverse_t);
-            *lane += *v;
-        }
-    }
-    for (lane, v) in lanes.iter_mut().zip(rest) {
-        *v = exp_nonpositive((*v - largest) * inverse_t);
-        *lane += *v;
-    }
-    lanes.into_iter().sum()
-}
-
 /// Sum over j of |exps[j] / total - target|: the positive part of the gradient with its sign lost.
 #[inline(always)]
 pub fn absolute_gap(exps: &[f32], inverse_total: f32, target: f32) -> f32 {

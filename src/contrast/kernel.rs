@@ -1,15 +1,14 @@
-//! The gradient of the supervised contrastive loss in float32, blocked and parallel: for a block of
-//! anchors the similarities, one fused pass over each row (largest, exponentials, sums, gradient in
-//! place), and the product back to features. Nothing as large as anchors x keys is ever stored.
+//! The gradient of the supervised contrastive loss in float32, blocked and parallel. Anchors meet
+//! the keys block by block with a running softmax ([`super::tiles`]): nothing as large as anchors x
+//! keys is ever stored. With respect to anchor i, dL_i = (softmax-weighted mean of all keys - mean
+//! of the positives) / T, and the mean of the positives is that of the anchor's class.
 
-use super::{Temperature, fast};
+use super::Temperature;
+use super::tiles::{COLUMNS, Softmax};
 use crate::{Error, Result};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
-
-/// Similarities held at a time by a thread: 1 MiB, so that a block stays in its cache (4 MiB took
-/// twice as long at 16,384 keys).
-const BLOCK_VALUES: usize = 1 << 18;
+use std::borrow::Cow;
 
 /// What [`supcon_gradient`] finds for M anchors of D features.
 #[derive(Debug, Clone)]
@@ -22,7 +21,9 @@ pub struct KernelValue {
 
 /// Loss and gradient of `anchors` `[M, D]` against `keys` `[N, D]` with labels (M and N); keys are
 /// not the anchors themselves. Anchors without positives contribute zero and count in the mean.
-/// The result does not depend on the number of threads.
+///
+/// The result does not depend on the number of threads. Between processors it may differ in the
+/// last bits: one with fused multiply-add rounds less often than one without.
 ///
 /// # Errors
 /// [`Error::Input`] if shapes do not fit or there is no anchor or no key.
@@ -40,71 +41,113 @@ pub fn supcon_gradient(
             key_labels.len()
         )));
     }
-    // Keys of one class side by side: the positives of an anchor are one range.
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_key(|&k| key_labels[k]);
-    let keys = keys.select(Axis(0), &order);
-    let labels: Vec<usize> = order.iter().map(|&k| key_labels[k]).collect();
-    let range = |label: usize| {
-        (labels.partition_point(|&l| l < label), labels.partition_point(|&l| l <= label))
-    };
-    let ranges: Vec<_> = anchor_labels.iter().map(|&l| range(l)).collect();
-    // At most 128, so that small batches still fill several threads.
-    let rows = (BLOCK_VALUES / n).clamp(16, 128);
-    let mut grad_anchors = Array2::zeros((m, d));
-    let transposed = keys.t();
-    let losses: Vec<f64> = grad_anchors
-        .axis_chunks_iter_mut(Axis(0), rows)
-        .into_par_iter()
-        .enumerate()
-        .map(|(block, mut grad): (usize, ArrayViewMut2<f32>)| {
-            let start = block * rows;
-            let end = start + grad.nrows();
-            let (_, rest) = anchors.split_at(Axis(0), start);
-            let (anchors, _) = rest.split_at(Axis(0), end - start);
-            // A product of narrow matrices may come out column by column.
-            let mut sims = anchors.dot(&transposed);
-            if !sims.is_standard_layout() {
-                sims = sims.as_standard_layout().into_owned();
-            }
+    let columns = d.next_multiple_of(COLUMNS);
+    let (anchors, keys) = (padded(&anchors, columns), padded(&keys, columns));
+    let means = ClassMeans::new(anchor_labels, (&keys, key_labels), columns);
+    let rows = rows_per_task(m);
+    let mut grad = vec![0.0; m * columns];
+    let mut losses = vec![0.0; m];
+    let t = temperature.get();
+    grad.par_chunks_mut(rows * columns)
+        .zip(anchors.par_chunks(rows * columns))
+        .zip(losses.par_chunks_mut(rows).zip(anchor_labels.par_chunks(rows)))
+        .for_each(|((grad, anchors), (losses, labels))| {
+            let mut state = vec![(0.0, 0.0); labels.len()];
             // Compiled once per instruction set; the widest that the processor has is taken.
-            let loss = pulp::Arch::new().dispatch(|| {
-                let mut loss = 0.0;
-                for (mut row, &range) in sims.rows_mut().into_iter().zip(&ranges[start..end]) {
-                    let row = row.as_slice_mut().expect("rows in standard layout are contiguous");
-                    loss += gradient_row(row, range, temperature.get() as f32, m as f32);
-                }
-                loss
+            pulp::Arch::new().dispatch(Softmax {
+                anchors,
+                keys: &keys,
+                columns,
+                inverse_t: (1.0 / t) as f32,
+                state: &mut state,
+                pulled: grad,
             });
-            grad.assign(&sims.dot(&keys));
-            loss
-        })
-        .collect();
+            let rows = grad.chunks_exact_mut(columns).zip(anchors.chunks_exact(columns));
+            for (i, (grad, anchor)) in rows.enumerate() {
+                let mean = means.of(labels[i]);
+                losses[i] = finish_anchor(grad, anchor, state[i], mean, (t, m as f64));
+            }
+        });
+    let grad = Array2::from_shape_vec((m, columns), grad).expect("M x columns values");
+    let grad_anchors = if columns == d {
+        grad
+    } else {
+        grad.slice_axis(Axis(1), Slice::from(..d)).as_standard_layout().into_owned()
+    };
     Ok(KernelValue { loss: losses.iter().sum::<f64>() / m as f64, grad_anchors })
 }
 
-/// Turns a row of similarities into dL/ds, L the mean over `anchors` anchors; returns the anchor's
-/// own loss. Keys `from..to` are its positives.
-#[inline(always)]
-fn gradient_row(row: &mut [f32], (from, to): (usize, usize), t: f32, anchors: f32) -> f64 {
-    if from == to {
-        row.fill(0.0);
+/// Turns the weighted sum of keys into dL/d anchor, L the mean over `anchors` anchors; returns the
+/// anchor's own loss. `mean`: that of the positives, if there is any.
+fn finish_anchor(
+    grad: &mut [f32],
+    anchor: &[f32],
+    (largest, total): (f32, f32),
+    mean: Option<&[f32]>,
+    (t, anchors): (f64, f64),
+) -> f64 {
+    let Some(mean) = mean else {
+        grad.fill(0.0);
         return 0.0;
+    };
+    let unit = (1.0 / (t * anchors)) as f32;
+    let inverse = 1.0 / total;
+    for (g, &p) in grad.iter_mut().zip(mean) {
+        *g = (*g * inverse - p) * unit;
     }
-    let inverse_t = 1.0 / t;
-    let count = (to - from) as f32;
-    let largest = fast::max(row);
-    let pulled = f64::from(fast::sum(&row[from..to]) / count);
-    let total = fast::exponentials_in_place(row, largest, inverse_t);
-    let unit = inverse_t / anchors;
-    let scale = unit / total;
-    for e in &mut *row {
-        *e *= scale;
+    let pulled: f64 = anchor.iter().zip(mean).map(|(a, p)| f64::from(*a) * f64::from(*p)).sum();
+    (f64::from(largest) - pulled) / t + f64::from(total).ln()
+}
+
+/// Enough tasks for every thread, and in a task as many anchors as its caches hold, since each task
+/// reads all keys. An anchor's result does not depend on it.
+fn rows_per_task(anchors: usize) -> usize {
+    (anchors / (4 * rayon::current_num_threads())).next_multiple_of(32).clamp(32, 256)
+}
+
+/// Rows one after the other, padded with zeros to `columns`; copied only if they are not so.
+fn padded<'a>(rows: &ArrayView2<'a, f32>, columns: usize) -> Cow<'a, [f32]> {
+    match rows.to_slice() {
+        Some(values) if rows.ncols() == columns => Cow::Borrowed(values),
+        _ => {
+            let mut copy = Array2::zeros((rows.nrows(), columns));
+            copy.slice_axis_mut(Axis(1), Slice::from(..rows.ncols())).assign(rows);
+            Cow::Owned(copy.into_raw_vec_and_offset().0)
+        }
     }
-    for g in &mut row[from..to] {
-        *g -= unit / count;
+}
+
+/// Mean of the keys of each class that an anchor has.
+struct ClassMeans {
+    classes: Vec<usize>,
+    counts: Vec<usize>,
+    means: Array2<f32>,
+}
+
+impl ClassMeans {
+    fn new(anchor_labels: &[usize], (keys, labels): (&[f32], &[usize]), columns: usize) -> Self {
+        let mut classes = anchor_labels.to_vec();
+        classes.sort_unstable();
+        classes.dedup();
+        let mut counts = vec![0; classes.len()];
+        let mut sums = Array2::<f64>::zeros((classes.len(), columns));
+        for (key, label) in keys.chunks_exact(columns).zip(labels) {
+            if let Ok(class) = classes.binary_search(label) {
+                counts[class] += 1;
+                sums.row_mut(class).iter_mut().zip(key).for_each(|(sum, v)| *sum += f64::from(*v));
+            }
+        }
+        for (mut sum, &count) in sums.axis_iter_mut(Axis(0)).zip(&counts) {
+            sum /= count.max(1) as f64;
+        }
+        Self { classes, counts, means: sums.mapv(|v| v as f32) }
     }
-    (f64::from(largest) - pulled) * f64::from(inverse_t) + f64::from(total).ln()
+
+    /// None if there is no key of class `label`.
+    fn of(&self, label: usize) -> Option<&[f32]> {
+        let class = self.classes.binary_search(&label).ok().filter(|&c| self.counts[c] > 0)?;
+        self.means.row(class).to_slice()
+    }
 }
 
 #[cfg(test)]
@@ -124,25 +167,61 @@ mod tests {
 
     #[test]
     fn float32_agrees_with_the_float64_reference() {
-        for (m, n, d, classes) in [(70, 900, 32, 7), (1, 1, 3, 1), (13, 5, 8, 40), (3, 9, 1, 2)] {
+        // Odd sizes: one row, one column, fewer keys than a tile, several blocks of keys with a rest.
+        for (m, n, d, classes) in
+            [(70, 900, 32, 7), (1, 1, 3, 1), (13, 5, 8, 40), (3, 9, 1, 2), (97, 389, 19, 3)]
+        {
             for t in [0.01, 0.1, 10.0] {
                 let ((a, la), (k, lk)) = (random(m, d, classes, "a"), random(n, d, classes, "k"));
-                let t = Temperature::new(t).unwrap();
-                let reference = SupConLoss { form: LossForm::Out, temperature: t }
-                    .evaluate((a.view(), &la), (k.view(), &lk), SelfPairs::Distinct, None)
-                    .unwrap();
-                let (a32, k32) = (a.mapv(|v| v as f32), k.mapv(|v| v as f32));
-                let fast = supcon_gradient((a32.view(), &la), (k32.view(), &lk), t).unwrap();
-                assert!((fast.loss - reference.loss).abs() <= 1e-5 * reference.loss.abs().max(1.0));
-                let largest = reference.grad_anchors.iter().fold(1e-12f64, |x, v| x.max(v.abs()));
-                // At T = 0.01 a rounding of 1e-7 in a similarity is 1e-5 in its exponential.
-                let tolerance = 2e-6 + 4e-7 / t.get();
-                for (x, y) in fast.grad_anchors.iter().zip(&reference.grad_anchors) {
-                    let error = (f64::from(*x) - y).abs() / largest;
-                    assert!(error < tolerance, "T {t:?}: off by {error}");
-                }
+                compare((&a, &la), (&k, &lk), t);
             }
         }
+    }
+
+    /// Keys sorted from the least to the most similar, so that the largest similarity grows in every
+    /// block, and of lengths other than 1.
+    #[test]
+    fn a_growing_maximum_is_followed() {
+        let ((a, la), (mut k, lk)) = (random(40, 16, 4, "a"), random(1000, 16, 4, "k"));
+        for (i, mut row) in k.rows_mut().into_iter().enumerate() {
+            row *= 0.01 * (i + 1) as f64;
+        }
+        compare((&a, &la), (&k, &lk), 0.2);
+    }
+
+    fn compare((a, la): (&Array2<f64>, &[usize]), (k, lk): (&Array2<f64>, &[usize]), t: f64) {
+        let temperature = Temperature::new(t).unwrap();
+        let reference = SupConLoss { form: LossForm::Out, temperature }
+            .evaluate((a.view(), la), (k.view(), lk), SelfPairs::Distinct, None)
+            .unwrap();
+        let (a32, k32) = (a.mapv(|v| v as f32), k.mapv(|v| v as f32));
+        let fast = supcon_gradient((a32.view(), la), (k32.view(), lk), temperature).unwrap();
+        assert!((fast.loss - reference.loss).abs() <= 1e-5 * reference.loss.abs().max(1.0));
+        let largest = reference.grad_anchors.iter().fold(1e-12f64, |x, v| x.max(v.abs()));
+        // At T = 0.01 a rounding of 1e-7 in a similarity is 1e-5 in its exponential.
+        let tolerance = 2e-6 + 4e-7 / t;
+        for (x, y) in fast.grad_anchors.iter().zip(&reference.grad_anchors) {
+            let error = (f64::from(*x) - y).abs() / largest;
+            assert!(error < tolerance, "{:?} {:?} T {t}: off by {error}", a.dim(), k.dim());
+        }
+        // Rows that do not lie one after the other are the same rows.
+        let columns = a32.t().as_standard_layout().into_owned();
+        let turned = supcon_gradient((columns.t(), la), (k32.view(), lk), temperature).unwrap();
+        assert_eq!(turned.grad_anchors, fast.grad_anchors);
+    }
+
+    #[test]
+    fn anchors_without_positives_are_zero_and_nan_is_not_lost() {
+        let (a, k) = (Array2::from_elem((2, 3), 0.5f32), Array2::from_elem((4, 3), 0.5f32));
+        let t = Temperature::new(0.1).unwrap();
+        let value = supcon_gradient((a.view(), &[7, 1]), (k.view(), &[1, 1, 2, 2]), t).unwrap();
+        assert!(value.grad_anchors.row(0).iter().all(|g| *g == 0.0));
+        assert!((value.loss - 4f64.ln() / 2.0).abs() < 1e-6, "{}", value.loss);
+        let mut broken = k;
+        broken[[0, 0]] = f32::NAN;
+        let value =
+            supcon_gradient((a.view(), &[1, 1]), (broken.view(), &[2, 1, 1, 1]), t).unwrap();
+        assert!(value.loss.is_nan() && value.grad_anchors[[0, 0]].is_nan());
     }
 
     #[test]

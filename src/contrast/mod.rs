@@ -1,6 +1,6 @@
 //! The supervised contrastive loss, its analytic gradients, the queues and the miner in plain
 //! float64: readable, and the oracle for everything faster. [`fast`] is the float32 path of the
-//! simulator, held against this one by tests.
+//! simulator and [`supcon_gradient`] that of whole batches, held against this one by tests.
 //!
 //! Invariant: never touches a file, the clock, the environment or ambient randomness.
 
@@ -11,6 +11,7 @@ mod loss;
 mod mining;
 mod queue;
 mod rebalanced;
+mod tiles;
 
 pub use anchor::{AnchorGradient, LossForm, Relation, Temperature, anchor_gradient};
 pub use kernel::{KernelValue, supcon_gradient};
