@@ -72,10 +72,18 @@ pub(crate) fn write(records: &[RunRecord], out: &Path) -> Result<PathBuf> {
             twice[0]
         )));
     }
-    for (name, bytes) in training_report(records)? {
+    // One order, however the runs were made or merged: shards give the report of the whole sweep.
+    let mut records = records.to_vec();
+    records.sort_by_key(|r| {
+        let (data, run) = (&r.recipe.data, &r.recipe.run);
+        // A positive float's bits order as the float does.
+        let factor = data.imbalance_factor.to_bits();
+        (data.set, data.class_order, factor, r.recipe.method.name, run.seed)
+    });
+    for (name, bytes) in training_report(&records)? {
         atomic::write(&out.join(name), &bytes)?;
     }
-    atomic::write(&out.join("runs.parquet"), &runs_parquet(records)?)?;
+    atomic::write(&out.join("runs.parquet"), &runs_parquet(&records)?)?;
     Ok(out.join("report.md"))
 }
 

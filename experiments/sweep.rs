@@ -1,12 +1,20 @@
 //! Makes the runs of a plan, one after the other, and then the report.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
 
 use rescom::{
     Error, Result,
     data::{self, ImageSource, Place, cifar::Check},
-    run::{DataSetId, RunDir},
-    train::engine::{self, Job, Outcome},
+    run::{DataSetId, RunDir, RunRecord},
+    train::{
+        self,
+        engine::{self, Job, Outcome},
+    },
 };
 
 use crate::{
@@ -18,39 +26,19 @@ use crate::{
 /// Runs the command.
 pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
     let runs = request.runs()?;
+    let threads = threads(request.args.threads)?;
     if request.args.dry_run {
         return print_plan(request, &runs);
     }
     let stop = interrupt::watch()?;
-    let out = request.out();
-    let threads = threads(request.args.threads)?;
-    let mut images: Option<Images> = None;
-    let (mut records, mut failed) = (Vec::new(), Vec::new());
+    // What can be known to be wrong is said before hours of training, not after them.
+    for run in &runs {
+        train::inspect(&request.out().join(&run.id), &run.recipe)?;
+    }
+    let mut sweep = Sweep { request, runs: &runs, threads, stop, images: None };
+    let (mut records, mut failed) = (Vec::new(), Vec::<(&str, String)>::new());
     for (number, run) in runs.iter().enumerate() {
-        let dir = RunDir::open(&out.join(&run.id), &run.recipe)?;
-        let _lock = dir.lock()?;
-        if let Some(record) = dir.record()? {
-            eprintln!("{}/{} {}: finished before", number + 1, runs.len(), run.id);
-            records.push(record);
-            continue;
-        }
-        let images = match images.take().filter(|i| i.set == run.recipe.data.set) {
-            Some(there) => images.insert(there),
-            None => images.insert(Images::load(run, &runs, request.data.as_deref())?),
-        };
-        let job = Job {
-            id: &run.id,
-            recipe: &run.recipe,
-            marks: &run.marks,
-            dir: &dir,
-            train: Arc::clone(&images.train),
-            test: Arc::clone(&images.test),
-            device: &request.args.device,
-            threads,
-            command: std::env::args().collect(),
-        };
-        let title = format!("{}/{} {}", number + 1, runs.len(), run.id);
-        match engine::fit(&job, &mut progress::RunProgress::new(title, &dir), stop) {
+        match sweep.make(number, run) {
             Ok(Outcome::Finished(record)) => records.push(*record),
             Ok(Outcome::Stopped { epoch }) => {
                 eprintln!(
@@ -59,16 +47,89 @@ pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
                 );
                 return Ok(ExitCode::from(interrupt::EXIT_CODE));
             }
-            // Bad input would fail the next run as well; a failed run need not.
-            Err(e) if e.exit_code() == 2 => return Err(e),
-            Err(e) => {
-                dir.log(&format!("failed: {e}"));
-                eprintln!("error: {}: {e}", run.id);
-                failed.push(run.id.clone());
+            Err(Error::Run(e)) => {
+                eprintln!("{} failed: {e}", run.id);
+                failed.push((&run.id, e));
             }
+            // Bad input, or a disk that takes no files, would fail the next run as well.
+            Err(e) => return Err(cut_short(request, &records, e)),
         }
     }
     finish(request, &records, &failed)
+}
+
+/// A sweep under way.
+struct Sweep<'a> {
+    request: &'a PlanRequest,
+    runs: &'a [PlannedRun],
+    threads: usize,
+    stop: &'a AtomicBool,
+    images: Option<Images>,
+}
+
+impl Sweep<'_> {
+    /// Makes one run, unless it was made before.
+    fn make(&mut self, number: usize, run: &PlannedRun) -> Result<Outcome> {
+        let title = format!("{}/{} {}", number + 1, self.runs.len(), run.id);
+        let dir = RunDir::open(&self.request.out().join(&run.id), &run.recipe)?;
+        let before = |record| {
+            eprintln!("{title}: finished before");
+            Ok(Outcome::Finished(Box::new(record)))
+        };
+        // Without the lock: a finished run is only read, perhaps from where nothing can be written.
+        if let Some(record) = dir.record()? {
+            return before(record);
+        }
+        let _lock = dir.lock()?;
+        if let Some(record) = dir.record()? {
+            return before(record);
+        }
+        let images = match self.images.take().filter(|i| i.set == run.recipe.data.set) {
+            Some(there) => self.images.insert(there),
+            None => {
+                let loaded = Images::load(run, self.runs, self.request.data.as_deref())?;
+                self.images.insert(loaded)
+            }
+        };
+        let job = Job {
+            id: &run.id,
+            recipe: &run.recipe,
+            marks: &run.marks,
+            dir: &dir,
+            train: Arc::clone(&images.train),
+            test: Arc::clone(&images.test),
+            device: &self.request.args.device,
+            threads: self.threads,
+            command: std::env::args().collect(),
+        };
+        let mut progress = progress::RunProgress::new(title, &dir);
+        let done = guarded(|| engine::fit(&job, &mut progress, self.stop));
+        if let Err(e) = &done {
+            dir.log(&format!("failed: {e}"));
+        }
+        done
+    }
+}
+
+/// Where libtorch has no memory in the middle of an operation, tch panics. That is the failure of one
+/// run, of which nothing is used afterwards, and not of the sweep.
+fn guarded(fit: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
+    let usual: Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = panic::take_hook().into();
+    let main = thread::current().id();
+    let others = Arc::clone(&usual);
+    panic::set_hook(Box::new(move |info| {
+        // This thread's panic becomes an error below, in one line.
+        if thread::current().id() != main {
+            others(info);
+        }
+    }));
+    let done = panic::catch_unwind(AssertUnwindSafe(fit));
+    panic::set_hook(Box::new(move |info| usual(info)));
+    done.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(train::libtorch_failure(text.unwrap_or("stopped without a word")))
+    })
 }
 
 /// The images of one data set, shared by its runs.
@@ -91,10 +152,27 @@ impl Images {
     }
 }
 
+/// The error that ends a sweep early, after the report of what is finished.
+fn cut_short(request: &PlanRequest, records: &[RunRecord], error: Error) -> Error {
+    if records.is_empty() && error.exit_code() == 2 {
+        return error;
+    }
+    let reported = !records.is_empty() && report::write(records, &request.out()).is_ok();
+    let text = format!(
+        "{error}; {} finished{}, and the same command goes on after the last finished epoch once this is mended",
+        match records.len() {
+            1 => "1 run is".to_owned(),
+            n => format!("{n} runs are"),
+        },
+        if reported { " and in the report" } else { "" }
+    );
+    if error.exit_code() == 2 { Error::input(text) } else { Error::run(text) }
+}
+
 fn finish(
     request: &PlanRequest,
-    records: &[rescom::run::RunRecord],
-    failed: &[String],
+    records: &[RunRecord],
+    failed: &[(&str, String)],
 ) -> Result<ExitCode> {
     if !records.is_empty() {
         let path = report::write(records, &request.out())?;
@@ -104,22 +182,24 @@ fn finish(
             println!("{}", path.display());
         }
     }
-    if failed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(Error::run(format!(
-        "{} of {} runs failed ({}); their folders hold the log, the others are in the report",
-        failed.len(),
-        failed.len() + records.len(),
-        failed.join(", ")
-    )))
+    let why = match failed {
+        [] => return Ok(ExitCode::SUCCESS),
+        [(id, why)] => format!("{id}: {why}"),
+        [(id, why), ..] => {
+            let all: Vec<&str> = failed.iter().map(|(id, _)| *id).collect();
+            format!("{} (each log.txt says why; the first, {id}: {why})", all.join(", "))
+        }
+    };
+    let others = if records.is_empty() { "" } else { ", the others are in the report" };
+    let all = failed.len() + records.len();
+    Err(Error::run(format!("{} of {all} runs failed{others}: {why}", failed.len())))
 }
 
 fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         Some(0) => Err(Error::input("--threads 0: expected at least 1")),
         Some(n) => Ok(n),
-        None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        None => Ok(thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
 }
 

@@ -5,43 +5,14 @@
 
 use std::{
     fs,
-    path::Path,
-    process::{Command, Output, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-/// A sweep so small that a run takes seconds.
-const TINY: [&str; 14] = [
-    "--data",
-    "synthetic",
-    "--threads",
-    "1",
-    "--set",
-    "data.images-per-class=40",
-    "--set",
-    "optim.epochs=3",
-    "--set",
-    "optim.batch-size=16",
-    "--set",
-    "optim.warmup-epochs=1",
-    "--set",
-    "model.arch=resnet20",
-];
+#[path = "repro/common.rs"]
+mod common;
 
-fn repro(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rescom-repro"));
-    command.args(args);
-    command
-}
-
-fn sweep(out: &Path, extra: &[&str]) -> Output {
-    let mut command = repro(&["fashion-mnist", "--out"]);
-    command.arg(out).args(TINY).args(extra).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use common::{repro, sweep, text, timeless, tiny};
 
 #[test]
 fn a_sweep_leaves_whole_runs_and_a_report_and_is_not_made_twice() {
@@ -72,18 +43,6 @@ fn a_sweep_leaves_whole_runs_and_a_report_and_is_not_made_twice() {
     assert!(started.elapsed() < Duration::from_secs(20), "finished runs were made again");
 }
 
-/// Record without the wall-clock fields, the only ones that a repetition does not reproduce.
-fn timeless(run: &Path) -> serde_json::Value {
-    let bytes = fs::read(run.join("record.json")).unwrap();
-    let mut record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    record.as_object_mut().unwrap().remove("seconds");
-    record["provenance"]["command"].take();
-    for epoch in record["epochs"].as_array_mut().unwrap() {
-        epoch.as_object_mut().unwrap().remove("train_seconds");
-    }
-    record
-}
-
 #[test]
 fn a_run_killed_at_any_moment_resumes_to_the_same_bits() {
     let tmp = tempfile::tempdir().unwrap();
@@ -96,9 +55,8 @@ fn a_run_killed_at_any_moment_resumes_to_the_same_bits() {
     let mut kills = 0;
     // Later and later, so that every kill falls into another part of the run.
     for part in 1..=4 {
-        let mut command = repro(&["fashion-mnist", "--out"]);
-        command.arg(&broken).args(TINY).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
+        let mut command = tiny(&broken, &args);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(length.mul_f64(0.2 + 0.1 * f64::from(part)));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();

@@ -8,6 +8,19 @@ use std::{
 
 use crate::{Error, Result};
 
+/// How the name of a file begins that is still being written.
+const INCOMPLETE: &str = ".incomplete-";
+
+/// Removes what writes that were killed left in `folder`. Nobody else may be writing there. Best
+/// effort: what stays takes room and harms nobody.
+pub(super) fn remove_incomplete(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(INCOMPLETE)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes `bytes` to `path` so that a reader, now or after a crash, sees the old file or the new
 /// one and nothing between.
 ///
@@ -19,7 +32,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(INCOMPLETE)
+        .tempfile_in(folder)
+        .map_err(Error::io("write", path))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     file.as_file().sync_all().map_err(Error::io("flush", path))?;
     file.persist(path).map_err(|e| Error::io("rename", path)(e.error))?;
@@ -52,6 +68,30 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     })
 }
 
+/// Reads TOML; the error names the file, and the line that does not fit.
+///
+/// # Errors
+/// As [`read_json`].
+pub fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    toml::from_str(&text).map_err(|e| {
+        Error::input(format!(
+            "{}: damaged or written by another version; it is left as it is: move it away to start anew",
+            toml_fault(&path.display().to_string(), &text, &e)
+        ))
+    })
+}
+
+/// "FILE, line N: what is wrong", in one line.
+pub(super) fn toml_fault(source: &str, text: &str, error: &toml::de::Error) -> String {
+    let what = error.message().trim().replace('\n', " ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("{source}, line {}: {what}", before.matches('\n').count() + 1),
+        None => format!("{source}: {what}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +114,14 @@ mod tests {
         let e = read_json::<Vec<u32>>(&path).unwrap_err();
         assert!(e.to_string().contains("record.json"), "{e}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "[1, 2");
+    }
+
+    #[test]
+    fn a_damaged_toml_file_is_named_with_the_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recipe.toml");
+        fs::write(&path, "a = 1\nb = = 2\n").unwrap();
+        let e = read_toml::<toml::Table>(&path).unwrap_err().to_string();
+        assert!(e.contains("recipe.toml, line 2: ") && !e.contains('\n'), "{e}");
     }
 }

@@ -32,3 +32,47 @@ pub struct Provenance {
 fn none_skipped(skipped: &[usize; 2]) -> bool {
     *skipped == [0, 0]
 }
+
+impl Provenance {
+    /// Both sides in words if `now` has other training images; none if they are the same, wherever
+    /// they lie.
+    pub(super) fn other_images(&self, now: &Self) -> Option<String> {
+        let same = self.data_sha256 == now.data_sha256 && self.subset_sha256 == now.subset_sha256;
+        let said = |p: &Self| {
+            let short = |text: &str| text.chars().take(12).collect::<String>();
+            let (data, chosen) = (short(&p.data_sha256), short(&p.subset_sha256));
+            format!("{}, SHA-256 {data}, of those chosen {chosen}", p.data_source)
+        };
+        (!same).then(|| format!("({}) than now ({})", said(self), said(now)))
+    }
+
+    /// What computes differently in `now`, in words; none if nothing that matters to the bits.
+    pub(super) fn changes(&self, now: &Self) -> Option<String> {
+        let threads = |n: usize| format!("{n} thread{} of libtorch", if n == 1 { "" } else { "s" });
+        let mut changes = Vec::new();
+        for (what, then, now) in [
+            ("version ", &self.version, &now.version),
+            ("commit ", &self.commit, &now.commit),
+            ("libtorch ", &self.libtorch, &now.libtorch),
+            ("device ", &self.device, &now.device),
+        ] {
+            if then != now {
+                changes.push(format!("{what}{now} instead of {then}"));
+            }
+        }
+        if self.torch_threads != now.torch_threads {
+            changes.push(format!(
+                "{} instead of {}",
+                threads(now.torch_threads),
+                self.torch_threads
+            ));
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "goes on with {}: the end need not be the one of an uninterrupted run bit for bit",
+            changes.join(", ")
+        ))
+    }
+}

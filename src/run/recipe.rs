@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, ops::Deref};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{Marks, RawRecipe, spec::ProfileKind};
+use super::{Marks, RawRecipe, atomic::toml_fault, spec::ProfileKind};
 use crate::{
     Error, Result,
     longtail::{EffectiveNumber, ImbalanceFactor, LongTailProfile},
@@ -192,12 +192,12 @@ impl RecipeFile {
     /// # Errors
     /// [`Error::Input`] with line and column where the text is no TOML, or a value has no mark.
     pub fn parse(text: &str, source: &str) -> Result<Self> {
-        let bad = |e: String| Error::input(format!("{source}: {}", e.trim().replace('\n', " ")));
-        let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?;
+        let bad = |e: toml::de::Error| Error::input(toml_fault(source, text, &e));
+        let mut table: Table = text.parse().map_err(bad)?;
         let marks = Marks::read(text, source)?;
         let presets = match table.remove("presets") {
             None => BTreeMap::new(),
-            Some(value) => value.try_into().map_err(|e: toml::de::Error| bad(e.to_string()))?,
+            Some(value) => value.try_into().map_err(bad)?,
         };
         Ok(Self { table, presets, marks, source: source.to_owned() })
     }

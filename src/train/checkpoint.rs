@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{HostTensors, from_safetensors, to_safetensors};
 use crate::{
     Error, Result,
-    run::{RunDir, atomic},
+    run::{Recipe, RunDir, atomic},
 };
 
 /// What stands beside the tensors.
@@ -51,23 +51,26 @@ pub(super) fn save(
     atomic::write(&path, &bytes)?;
     let sha256 = hex(&Sha256::digest(&bytes));
     atomic::write_json(&path.with_extension("json"), &Checkpoint { epoch, sha256, seconds })?;
-    for old in epochs(dir)?.into_iter().rev().skip(keep) {
-        let old = tensor_file(dir, old);
-        // Best effort: a checkpoint too many harms nobody.
-        let _ = fs::remove_file(old.with_extension("json"));
-        let _ = fs::remove_file(old);
+    let kept: Vec<usize> = epochs(dir, ".json")?.into_iter().rev().take(keep).collect();
+    // Tensors without their .json are left where a save or a removal was killed.
+    for ending in [".json", ".safetensors"] {
+        for old in epochs(dir, ending)?.into_iter().filter(|old| !kept.contains(old)) {
+            // Best effort: a file too many harms nobody.
+            let _ = fs::remove_file(dir.file(&format!("checkpoint-{old:04}{ending}")));
+        }
     }
     Ok(())
 }
 
-/// Epochs of which there is a checkpoint, in order.
-fn epochs(dir: &RunDir) -> Result<Vec<usize>> {
+/// Epochs of which there is a file `checkpoint-NNNN` with this ending, in order; `.json` makes a
+/// checkpoint valid.
+fn epochs(dir: &RunDir, ending: &str) -> Result<Vec<usize>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir.path()).map_err(Error::io("read", dir.path()))? {
         let name = entry.map_err(Error::io("read", dir.path()))?.file_name();
         let epoch = name
             .to_str()
-            .and_then(|n| n.strip_prefix("checkpoint-")?.strip_suffix(".json")?.parse().ok());
+            .and_then(|n| n.strip_prefix("checkpoint-")?.strip_suffix(ending)?.parse().ok());
         found.extend::<Option<usize>>(epoch);
     }
     found.sort_unstable();
@@ -83,21 +86,42 @@ pub(super) fn newest(
     dir: &RunDir,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Option<(Checkpoint, HostTensors)>> {
-    let epochs = epochs(dir)?;
+    let epochs = epochs(dir, ".json")?;
+    let mut reasons = Vec::new();
     for &epoch in epochs.iter().rev() {
         let path = tensor_file(dir, epoch);
         match load(&path) {
             Ok(found) => return Ok(Some(found)),
-            Err(e) => warn(&format!("{e}; falling back to the checkpoint before it")),
+            Err(e) => {
+                warn(&format!("{e}; falling back to the checkpoint before it"));
+                reasons.push(e.to_string());
+            }
         }
     }
     if epochs.is_empty() {
         return Ok(None);
     }
     Err(Error::input(format!(
-        "{}: every checkpoint is damaged; remove the run folder to start it anew",
-        dir.path().display()
+        "{}: every checkpoint is damaged ({}); remove the run folder to start it anew",
+        dir.path().display(),
+        reasons.join("; ")
     )))
+}
+
+/// Whether [`fit`](super::engine::fit) could make a run in the folder `path` or go on there, as far
+/// as the folder itself tells: nobody works in it, it is of this recipe, and what a resume stands on
+/// is whole. Changes nothing of a run.
+///
+/// # Errors
+/// [`Error::Input`] naming what is damaged, different or in use.
+pub fn inspect(path: &Path, recipe: &Recipe) -> Result<()> {
+    let Some(dir) = RunDir::existing(path, recipe)? else { return Ok(()) };
+    if dir.record()?.is_some() {
+        return Ok(());
+    }
+    let _lock = dir.lock()?;
+    let done = newest(&dir, &mut |_| {})?.map_or(0, |(about, _)| about.epoch);
+    dir.epochs(done).map(drop)
 }
 
 fn load(path: &Path) -> Result<(Checkpoint, HostTensors)> {
@@ -127,16 +151,21 @@ mod tests {
         assert!(newest(&dir, &mut |_| {}).unwrap().is_none());
         let state =
             |v: f32| HostTensors::from([("w".to_owned(), HostTensor::f32(&[1], vec![v]).unwrap())]);
+        // What a save leaves that is killed before its .json is written.
+        fs::write(tensor_file(&dir, 0), b"x").unwrap();
         for epoch in 1..=3 {
             save(&dir, epoch, &state(epoch as f32), 1.0, 2).unwrap();
         }
-        assert_eq!(epochs(&dir).unwrap(), [2, 3]);
+        assert_eq!(epochs(&dir, ".json").unwrap(), [2, 3]);
+        assert_eq!(epochs(&dir, ".safetensors").unwrap(), [2, 3]);
         fs::write(tensor_file(&dir, 3), b"half").unwrap();
         let mut warnings = Vec::new();
         let (about, found) = newest(&dir, &mut |w| warnings.push(w.to_owned())).unwrap().unwrap();
         assert_eq!((about.epoch, found), (2, state(2.0)));
         assert!(warnings[0].contains("checkpoint-0003"), "{warnings:?}");
         fs::write(tensor_file(&dir, 2), b"half").unwrap();
-        assert!(newest(&dir, &mut |_| {}).is_err());
+        let e = newest(&dir, &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("checkpoint-0002") && e.contains("checkpoint-0003"), "{e}");
+        assert_eq!(fs::read(tensor_file(&dir, 2)).unwrap(), b"half");
     }
 }

@@ -53,13 +53,15 @@ impl Contrast {
     ) -> Result<Self> {
         let (device, classes, dim) = (model.device(), counts.classes(), spec.projection_dim);
         let queue = spec.queue.map(|queue| match queue {
-            QueueSpec::ClassBalanced { per_class, init } => Queue::ClassBalanced(
-                ClassBalancedQueue::new(classes, per_class, dim, init, streams, device),
-            ),
+            QueueSpec::ClassBalanced { per_class, init } => {
+                ClassBalancedQueue::new(classes, per_class, dim, init, streams, device)
+                    .map(Queue::ClassBalanced)
+            }
             QueueSpec::Fifo { len, init } => {
-                Queue::Fifo(FifoQueue::new(len, dim, init, streams, device))
+                FifoQueue::new(len, dim, init, streams, device).map(Queue::Fifo)
             }
         });
+        let queue = queue.transpose()?;
         let weights = spec.class_balanced_beta.map(|b| class_weights(b, counts, device));
         let key_model = match spec.kind {
             ContrastKind::Momentum { momentum } => Some((model.duplicate(), momentum)),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Images, Metrics, Trainer, checkpoint,
+    Images, Metrics, StepOutcome, Trainer, checkpoint,
     recipe::trainer_spec,
     schedule::learning_rate,
     selection::{Selection, first_per_class},
@@ -84,6 +84,7 @@ struct Session<'a> {
     train: Loader<Source>,
     interim: Option<Loader<Source>>,
     test: Loader<Source>,
+    manifest: serde_json::Value,
     provenance: Provenance,
 }
 
@@ -98,7 +99,11 @@ struct Session<'a> {
 pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
     super::set_threads(job.threads);
     let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
-    let mut session = Session::new(job, resumed.is_some())?;
+    let mut session = Session::new(job)?;
+    if let Some(changed) = job.dir.provenance(&session.provenance, resumed.is_some())? {
+        observer.note(&changed);
+    }
+    atomic::write_json(&job.dir.file("subset.json"), &session.manifest)?;
     if let Some(line) = session.left_out()? {
         observer.note(&line);
     }
@@ -128,18 +133,13 @@ pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Res
 }
 
 impl<'a> Session<'a> {
-    fn new(job: &'a Job<'a>, resumed: bool) -> Result<Self> {
+    fn new(job: &'a Job<'a>) -> Result<Self> {
         let recipe = job.recipe;
         let chosen = Selection::new(recipe, &*job.train)?;
-        if resumed {
-            same_images(job, &chosen)?;
-        }
-        atomic::write_json(&job.dir.file("subset.json"), &chosen.manifest)?;
         let counts = chosen.counts;
         let spec = trainer_spec(recipe, counts.classes());
         let trainer = Trainer::new(&spec, &counts, recipe.run.seed, job.device)?;
         let provenance = provenance(job, chosen.sha256, &trainer);
-        job.dir.provenance(&provenance)?;
         let streams = Streams::new(recipe.run.seed);
         let options = training_options(recipe, job.threads)?;
         let train = Loader::new(Arc::clone(&job.train), &chosen.ids, streams, options)?;
@@ -151,7 +151,16 @@ impl<'a> Session<'a> {
         let interim = recipe.eval.interim_per_class;
         let interim = (interim > 0).then(|| evaluation(interim)).transpose()?;
         let test = evaluation(0)?;
-        Ok(Self { job, counts, trainer, train, interim, test, provenance })
+        Ok(Self {
+            job,
+            counts,
+            trainer,
+            train,
+            interim,
+            test,
+            manifest: chosen.manifest,
+            provenance,
+        })
     }
 
     /// Writes `skipped-pictures.txt` if pictures are left out, and says how many.
@@ -192,7 +201,7 @@ impl<'a> Session<'a> {
             let images = Images { values: &batch.images, shape: [rows, c, h, w] };
             let outcome = self.trainer.step(images, &batch.labels, lr)?;
             if !outcome.applied {
-                return Err(self.diverged(epoch, number + 1, &batch.ids, outcome.loss));
+                return Err(self.diverged(epoch, number + 1, &batch.ids, &outcome));
             }
             for (sum, loss) in
                 sums.iter_mut().zip([outcome.loss_cls, outcome.loss_con, outcome.loss])
@@ -215,7 +224,7 @@ impl<'a> Session<'a> {
         Ok(Some(EpochRecord { epoch, lr, loss_cls, loss_con, loss, steps, test, train_seconds }))
     }
 
-    fn diverged(&self, epoch: usize, step: usize, ids: &[u32], loss: f64) -> Error {
+    fn diverged(&self, epoch: usize, step: usize, ids: &[u32], outcome: &StepOutcome) -> Error {
         let path = self.job.dir.file("diverged.safetensors");
         let saved = self
             .trainer
@@ -227,8 +236,9 @@ impl<'a> Session<'a> {
             Err(e) => format!("the state could not be saved ({e})"),
         };
         Error::run(format!(
-            "loss {loss} in epoch {epoch}, step {step}, training images {ids:?}; {where_saved}; try a lower optim.lr or more \
-             optim.warmup-epochs"
+            "loss {:.4e} with gradient norm {:.4e} in epoch {epoch}, step {step}, training images {ids:?}; {where_saved}; \
+             try a lower optim.lr or more optim.warmup-epochs",
+            outcome.loss, outcome.grad_norm
         ))
     }
 
@@ -294,25 +304,6 @@ fn evaluate(
         metrics.add(&logits, &batch.labels)?;
     }
     metrics.finish()
-}
-
-/// A run goes on with the images it began with, or not at all.
-fn same_images(job: &Job<'_>, chosen: &Selection) -> Result<()> {
-    let before: Provenance = atomic::read_json(&job.dir.file("provenance.json"))?;
-    let now = (job.train.sha256(), chosen.sha256.as_str());
-    if (before.data_sha256.as_str(), before.subset_sha256.as_str()) == now {
-        return Ok(());
-    }
-    let short = |sha256: &str| sha256.get(..12).unwrap_or(sha256).to_owned();
-    let said = |place: &str, data: &str, chosen: &str| {
-        format!("{place}, SHA-256 {}, of those chosen {}", short(data), short(chosen))
-    };
-    Err(Error::input(format!(
-        "{} holds a run that began with other training images ({}) than now ({}); give it those, or use another --out",
-        job.dir.path().display(),
-        said(&before.data_source, &before.data_sha256, &before.subset_sha256),
-        said(job.train.place(), now.0, now.1)
-    )))
 }
 
 fn provenance(job: &Job<'_>, subset_sha256: String, trainer: &Trainer) -> Provenance {

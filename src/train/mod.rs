@@ -28,6 +28,7 @@ mod store;
 mod trainer;
 
 pub use border::{Images, set_threads};
+pub use checkpoint::inspect;
 pub use convert::{Converted, convert, initial_state, state_names};
 pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
 pub use metrics::Metrics;
@@ -37,10 +38,21 @@ pub use schedule::learning_rate;
 pub use smoothing::{LabelAwareSmoothing, SmoothingShape};
 pub use trainer::{StepOutcome, Trainer};
 
+/// What libtorch says, in one line: the rest is its own call stack. Also for the words of a panic,
+/// which is how tch reports what fails in the middle of an operation.
+pub fn libtorch_failure(text: &str) -> crate::Error {
+    let line = text.lines().next().unwrap_or_default();
+    let memory = ["can't allocate memory", "out of memory"].iter().any(|m| line.contains(m));
+    let remedy = if memory {
+        "; out of memory: take a smaller optim.batch-size or eval.batch-size, or a smaller model"
+    } else {
+        ""
+    };
+    crate::Error::run(format!("libtorch: {line}{remedy}"))
+}
+
 impl From<tch::TchError> for crate::Error {
-    /// The first line of what libtorch says; the rest is its own call stack.
     fn from(error: tch::TchError) -> Self {
-        let text = error.to_string();
-        Self::run(format!("libtorch: {}", text.lines().next().unwrap_or_default()))
+        libtorch_failure(&error.to_string())
     }
 }

@@ -69,7 +69,7 @@ pub fn joint_loss(
         }
         Some(QueueSpec::Fifo { len, init }) => {
             let dim = contrast.projection_dim;
-            let mut keys = FifoQueue::new(len, dim, init, &Streams::new(0), Device::Cpu);
+            let mut keys = FifoQueue::new(len, dim, init, &Streams::new(0), Device::Cpu)?;
             keys.import(inputs)?;
             pairs = pairs.with(Pairs::fifo(&z, &labels, &keys, contrast.mining)?)?;
         }

@@ -11,16 +11,21 @@ use super::{
 };
 use crate::{Error, Result, rng::Streams};
 
-fn random_keys(n: usize, dim: usize, streams: &Streams) -> Vec<f32> {
+fn random_keys(n: usize, dim: usize, streams: &Streams) -> Result<Vec<f32>> {
     let mut rng = streams.stream("queue", &[]);
-    let mut keys = Vec::with_capacity(n * dim);
+    let mut keys = Vec::new();
+    keys.try_reserve_exact(n.saturating_mul(dim)).map_err(|_| {
+        Error::run(format!(
+            "out of memory: {n} keys of {dim} numbers; take a smaller contrast.queue-per-class"
+        ))
+    })?;
     for _ in 0..n {
         let key: Vec<f64> =
             (0..dim).map(|_| Distribution::<f64>::sample(&StandardNormal, &mut rng)).collect();
         let norm = key.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
         keys.extend(key.iter().map(|x| (x / norm) as f32));
     }
-    keys
+    Ok(keys)
 }
 
 fn take<'a>(from: &'a HostTensors, name: &str, shape: &[usize]) -> Result<&'a HostTensor> {
@@ -62,10 +67,10 @@ impl ClassBalancedQueue {
         init: QueueInit,
         streams: &Streams,
         device: Device,
-    ) -> Self {
-        let keys = random_keys(classes * per_class, dim, streams);
+    ) -> Result<Self> {
+        let keys = random_keys(classes * per_class, dim, streams)?;
         let keys = Tensor::from_slice(&keys).reshape([(classes * per_class) as i64, dim as i64]);
-        Self::from_keys(&keys, classes, init, device)
+        Ok(Self::from_keys(&keys, classes, init, device))
     }
 
     pub(super) fn from_keys(
@@ -181,15 +186,15 @@ impl FifoQueue {
         init: QueueInit,
         streams: &Streams,
         device: Device,
-    ) -> Self {
-        let keys = Tensor::from_slice(&random_keys(len, dim, streams));
-        Self {
+    ) -> Result<Self> {
+        let keys = Tensor::from_slice(&random_keys(len, dim, streams)?);
+        Ok(Self {
             rows: keys.reshape([len as i64, dim as i64]).to_device(device),
             labels: Tensor::full([len as i64], -1, (Kind::Int64, device)),
             next: 0,
             filled: 0,
             init,
-        }
+        })
     }
 
     fn len(&self) -> i64 {

@@ -1,0 +1,77 @@
+//! SIGKILL at random moments, many times, with statistics; `cargo test --features train --test faults
+//! -- --ignored --nocapture kills` prints them. A shorter one runs with every `cargo test` (repro.rs).
+
+use std::{fs, process::Stdio, time::Instant};
+
+use rand::RngExt as _;
+use rescom::rng::Streams;
+
+use crate::{
+    ARGS, RUN, checkpoints,
+    common::{text, timeless, tiny},
+    content, whole,
+};
+
+const KILLS: usize = 10;
+
+#[test]
+#[ignore = "takes minutes; prints statistics"]
+fn many_kills_at_random_moments_change_no_bit() {
+    let tmp = tempfile::tempdir().unwrap();
+    let reference = tmp.path().join("reference");
+    let started = Instant::now();
+    assert!(tiny(&reference, &ARGS).stderr(Stdio::null()).status().unwrap().success());
+    let length = started.elapsed();
+    println!("an uninterrupted run takes {:.1} s", length.as_secs_f64());
+
+    let mut rng = Streams::new(20220).stream("kills", &[]);
+    let (mut kills, mut runs, mut identical) = (0, 0, 0);
+    while kills < KILLS {
+        runs += 1;
+        let out = tmp.path().join(format!("broken-{runs}"));
+        let run = out.join(RUN);
+        loop {
+            let mut child = tiny(&out, &ARGS).stderr(Stdio::piped()).spawn().unwrap();
+            let wait = length.mul_f64(rng.random_range(0.0..1.1));
+            let begun = Instant::now();
+            let ended = loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    break Some(status);
+                }
+                if kills == KILLS || begun.elapsed() < wait {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    continue;
+                }
+                break None;
+            };
+            if ended.is_none() {
+                child.kill().unwrap();
+            }
+            let output = child.wait_with_output().unwrap();
+            if ended.is_some() {
+                assert!(output.status.success(), "{}", text(&output.stderr));
+                break;
+            }
+            kills += 1;
+            let files = if run.exists() { content(&run) } else { Default::default() };
+            println!(
+                "kill {kills:2} in run {runs} after {:5.2} s: checkpoints {:?}, {} lines of epochs, {} unfinished writes",
+                wait.as_secs_f64(),
+                if run.exists() { checkpoints(&run) } else { vec![] },
+                files.get("epochs.jsonl").map_or(0, |b| b.iter().filter(|b| **b == b'\n').count()),
+                files.keys().filter(|n| n.starts_with(".incomplete-")).count(),
+            );
+        }
+        assert_eq!(timeless(&run), timeless(&reference.join(RUN)));
+        let newest = "checkpoint-0004.safetensors";
+        assert!(
+            fs::read(run.join(newest)).unwrap()
+                == fs::read(reference.join(RUN).join(newest)).unwrap()
+        );
+        assert!(content(&run).keys().eq(content(&whole().join(RUN)).keys()), "files left over");
+        identical += 1;
+    }
+    println!(
+        "{kills} kills in {runs} runs, {identical} of {runs} ended with the same weights, optimiser, queue and records"
+    );
+}
