@@ -7,6 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod data;
 mod doctor;
+mod dry_run;
 mod interrupt;
 mod plan;
 mod progress;

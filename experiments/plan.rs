@@ -47,15 +47,26 @@ pub(crate) struct SweepArgs {
     /// Folder for runs and report [default: reports/runs/NAME-PRESET].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Print the plan and stop.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    /// Print the plan with the time to expect, from a short calibration on this machine, and stop;
+    /// --dry-run=plan measures nothing. Needs no data set.
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true,
+        default_missing_value = "measure")]
+    pub(crate) dry_run: Option<DryRun>,
     /// Do only part I of N of the plan (1/4 .. 4/4), for batch systems.
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<String>,
     /// One JSON object per run on standard output instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How much of a plan is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// With the time to expect.
+    Measure,
+    /// Runs, images and steps alone.
+    Plan,
 }
 
 /// Which class is the head.

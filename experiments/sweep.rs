@@ -18,7 +18,7 @@ use rescom::{
 };
 
 use crate::{
-    interrupt,
+    dry_run, interrupt,
     plan::{PlanRequest, PlannedRun},
     progress, report,
 };
@@ -27,8 +27,8 @@ use crate::{
 pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
     let runs = request.runs()?;
     let threads = threads(request.args.threads)?;
-    if request.args.dry_run {
-        return print_plan(request, &runs);
+    if let Some(how) = request.args.dry_run {
+        return dry_run::run(request, &runs, how, threads);
     }
     let stop = interrupt::watch()?;
     // What can be known to be wrong is said before hours of training, not after them.
@@ -201,26 +201,4 @@ fn threads(asked: Option<usize>) -> Result<usize> {
         Some(n) => Ok(n),
         None => Ok(thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
-}
-
-fn print_plan(request: &PlanRequest, runs: &[PlannedRun]) -> Result<ExitCode> {
-    for run in runs {
-        if request.args.json {
-            let line =
-                serde_json::to_string(run).map_err(|e| Error::run(format!("plan as JSON: {e}")))?;
-            println!("{line}");
-        } else {
-            let (steps, images) = engine::size(&run.recipe)?;
-            println!(
-                "{}: {images} training images, {} epochs of {steps} steps of {} views",
-                run.id,
-                run.recipe.optim.epochs,
-                run.recipe.optim.batch_size * run.recipe.method.name.views()
-            );
-        }
-    }
-    if !request.args.json {
-        println!("{} runs into {}", runs.len(), request.out().display());
-    }
-    Ok(ExitCode::SUCCESS)
 }

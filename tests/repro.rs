@@ -109,8 +109,38 @@ fn an_old_folder_refuses_another_recipe() {
 }
 
 #[test]
+fn a_dry_run_measures_and_comes_near_without_any_data() {
+    let tmp = tempfile::tempdir().unwrap();
+    let args = ["--imb", "4", "--methods", "rescom"];
+    let plan = sweep(&tmp.path().join("nothing"), &[&args[..], &["--dry-run", "--json"]].concat());
+    assert!(plan.status.success(), "{}", text(&plan.stderr));
+    assert!(!tmp.path().join("nothing").exists());
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    let expected = plan["expected_seconds"].as_f64().unwrap();
+    assert_eq!(
+        (plan["train_images"].as_u64(), plan["steps_per_epoch"].as_u64()),
+        (Some(216), Some(13))
+    );
+    assert!(sweep(tmp.path(), &args).status.success());
+    let run = tmp.path().join("fashion-mnist-imb4-rescom-seed0");
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(run.join("record.json")).unwrap()).unwrap();
+    let taken = record["seconds"].as_f64().unwrap();
+    println!("expected {expected:.1} s, taken {taken:.1} s, ratio {:.2}", taken / expected);
+    // Wide, as tests share their machine with others; a forgotten factor would still stand out.
+    assert!((0.2..5.0).contains(&(taken / expected)), "expected {expected}, taken {taken}");
+
+    let words = sweep(tmp.path(), &[&args[..], &["--dry-run"]].concat());
+    let words = text(&words.stdout);
+    assert!(
+        words.contains("1 run, about ") && words.contains(" on cpu, 1 thread (measured"),
+        "{words}"
+    );
+}
+
+#[test]
 fn plans_doctor_and_help_answer() {
-    let plan = repro(&["cifar", "--imb", "10,50,100", "--dry-run"]).output().unwrap();
+    let plan = repro(&["cifar", "--imb", "10,50,100", "--dry-run=plan"]).output().unwrap();
     assert!(plan.status.success(), "{}", text(&plan.stderr));
     let plan = text(&plan.stdout);
     for run in ["cifar10-imb100-rescom-seed0: 12406", "cifar100-imb10-ce-seed0: 19573", "18 runs"] {

@@ -24,7 +24,7 @@ pub mod synthetic;
 pub use files::ImageFiles;
 pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
 pub use set::{Broken, DataSet, ImageSet, ImageSource};
-pub use sources::{Place, load, locate};
+pub use sources::{Place, SYNTHETIC_TEST_IMAGES, load, locate};
 
 /// What a slow step (fetching, unpacking) tells its caller; the programs turn it into a bar or lines.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,9 @@ use crate::augment::{Normalize, Operation};
 use crate::run::DataSetId;
 use crate::{Error, Result};
 
+/// Test images of a generated set, whatever set it stands for.
+pub const SYNTHETIC_TEST_IMAGES: usize = 1_000;
+
 /// Where a data set is to be taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -120,7 +123,7 @@ fn synthetic(
     progress(Progress::Step("generating synthetic images"));
     let all = set.images_per_class().unwrap_or(500) as usize;
     let train_per_class = train_per_class.unwrap_or(all);
-    let test_per_class = 1_000 / set.classes();
+    let test_per_class = SYNTHETIC_TEST_IMAGES / set.classes();
     let made = Synthetic { format, train_per_class, test_per_class, seed }.generate()?;
     if set.channels() == 3 {
         return Ok(made);

@@ -86,6 +86,16 @@ impl DataSetId {
         }
     }
 
+    /// Test images of the published set.
+    pub fn test_images(self) -> usize {
+        match self {
+            Self::Cifar10 | Self::Cifar100 | Self::FashionMnist => 10_000,
+            Self::ImagenetLt => 50_000,
+            Self::Inat18 => 24_426,
+            Self::PlacesLt => 36_500,
+        }
+    }
+
     /// The name used on the command line, in recipes and in the tables of published numbers.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 //! arrays and [`HostTensors`] are its border.
 
 mod border;
+pub mod calibrate;
 mod checkpoint;
 pub mod config;
 mod contrastive;

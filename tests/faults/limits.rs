@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     ARGS, RUN, checkpoints,
-    common::{repro, sweep, tiny},
+    common::{sweep, tiny},
     content, copy, ends_as_if_never_interrupted, failed, stopped,
 };
 
