@@ -9,8 +9,8 @@ use std::{
 use clap::Args;
 use rescom::{
     Error, Result,
-    report::training::{runs_parquet, training_report},
-    run::{RunRecord, atomic},
+    report::training::{FinishedRun, runs_parquet, training_report},
+    run::{RunFeatures, RunRecord, atomic},
 };
 
 /// Arguments of `report`.
@@ -32,18 +32,19 @@ pub(crate) struct ReportArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
-    let mut records = Vec::new();
+    let mut runs = Vec::new();
     for dir in &args.dirs {
-        let found = records_in(dir)?;
+        let found = runs_in(dir)?;
         if found.is_empty() {
             return Err(Error::input(format!(
                 "{}: no finished run here (no */record.json); train first, or name another folder",
                 dir.display()
             )));
         }
-        records.extend(found);
+        runs.extend(found);
     }
-    let path = write(&records, args.out.as_deref().unwrap_or(&args.dirs[0]))?;
+    let records: Vec<RunRecord> = runs.iter().map(|r| r.record.clone()).collect();
+    let path = write(runs, args.out.as_deref().unwrap_or(&args.dirs[0]))?;
     if args.json {
         print_json(&records)?;
     } else {
@@ -52,38 +53,42 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The records of finished runs in `dir`, one level deep, by run name.
-pub(crate) fn records_in(dir: &Path) -> Result<Vec<RunRecord>> {
-    let mut files = vec![dir.join("record.json")];
+/// The finished runs in `dir`, one level deep, by run name.
+pub(crate) fn runs_in(dir: &Path) -> Result<Vec<FinishedRun>> {
+    let mut folders = vec![dir.to_path_buf()];
     for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
-        files.push(entry.map_err(Error::io("read", dir))?.path().join("record.json"));
+        folders.push(entry.map_err(Error::io("read", dir))?.path());
     }
-    files.sort();
-    files.iter().filter(|f| f.is_file()).map(|f| atomic::read_json(f)).collect()
+    folders.sort();
+    let finished = folders.iter().filter(|f| f.join("record.json").is_file());
+    finished.map(|f| with_features(atomic::read_json(&f.join("record.json"))?, f)).collect()
 }
 
-/// Writes the report of `records` into `out` and returns the path of `report.md`.
-pub(crate) fn write(records: &[RunRecord], out: &Path) -> Result<PathBuf> {
-    let mut ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
-    ids.sort_unstable();
-    if let Some(twice) = ids.windows(2).find(|w| w[0] == w[1]) {
-        return Err(Error::input(format!(
-            "run {} is in two of the folders; merge each run once",
-            twice[0]
-        )));
-    }
+/// A run with what its folder holds besides the record.
+fn with_features(record: RunRecord, folder: &Path) -> Result<FinishedRun> {
+    Ok(FinishedRun { record, features: RunFeatures::read(folder)? })
+}
+
+/// Writes the report of a sweep's `records`, whose folders are in `out`, and returns the path of
+/// `report.md`.
+pub(crate) fn write_sweep(records: &[RunRecord], out: &Path) -> Result<PathBuf> {
+    let run = |r: &RunRecord| with_features(r.clone(), &out.join(&r.id));
+    write(records.iter().map(run).collect::<Result<_>>()?, out)
+}
+
+/// Writes the report of `runs` into `out` and returns the path of `report.md`.
+fn write(mut runs: Vec<FinishedRun>, out: &Path) -> Result<PathBuf> {
     // One order, however the runs were made or merged: shards give the report of the whole sweep.
-    let mut records = records.to_vec();
-    records.sort_by_key(|r| {
+    runs.sort_by_key(|FinishedRun { record: r, .. }| {
         let (data, run) = (&r.recipe.data, &r.recipe.run);
         // A positive float's bits order as the float does.
         let factor = data.imbalance_factor.to_bits();
-        (data.set, data.class_order, factor, r.recipe.method.name, run.seed)
+        (data.set, data.class_order, factor, r.method_label(), run.seed)
     });
-    for (name, bytes) in training_report(&records)? {
+    for (name, bytes) in training_report(&runs)? {
         atomic::write(&out.join(name), &bytes)?;
     }
-    atomic::write(&out.join("runs.parquet"), &runs_parquet(&records)?)?;
+    atomic::write(&out.join("runs.parquet"), &runs_parquet(&runs)?)?;
     Ok(out.join("report.md"))
 }
 

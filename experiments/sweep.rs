@@ -157,7 +157,7 @@ fn cut_short(request: &PlanRequest, records: &[RunRecord], error: Error) -> Erro
     if records.is_empty() && error.exit_code() == 2 {
         return error;
     }
-    let reported = !records.is_empty() && report::write(records, &request.out()).is_ok();
+    let reported = !records.is_empty() && report::write_sweep(records, &request.out()).is_ok();
     let text = format!(
         "{error}; {} finished{}, and the same command goes on after the last finished epoch once this is mended",
         match records.len() {
@@ -175,7 +175,7 @@ fn finish(
     failed: &[(&str, String)],
 ) -> Result<ExitCode> {
     if !records.is_empty() {
-        let path = report::write(records, &request.out())?;
+        let path = report::write_sweep(records, &request.out())?;
         if request.args.json {
             report::print_json(records)?;
         } else {

@@ -8,6 +8,7 @@ pub struct Axis {
     high: f64,
     log: bool,
     ticks: Vec<(f64, String)>,
+    upright: bool,
 }
 
 impl Axis {
@@ -20,7 +21,7 @@ impl Axis {
         let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
         let text = |v: f64| format!("{:.decimals$}", v + 0.0).replace('-', "−");
         let ticks = (first..=last).map(|k| k as f64 * step).map(|v| (v, text(v))).collect();
-        Self { label: label.into(), low, high, log: false, ticks }
+        Self { label: label.into(), low, high, log: false, ticks, upright: false }
     }
 
     /// A logarithmic axis over [low, high] (both above zero), ticks at decades and, where fewer
@@ -38,7 +39,7 @@ impl Axis {
             .filter(|&v| v >= low * 0.999 && v <= high * 1.001)
             .map(|v| (v, power_text(v)))
             .collect();
-        Self { label: label.into(), low, high, log: true, ticks }
+        Self { label: label.into(), low, high, log: true, ticks, upright: false }
     }
 
     /// The axis that holds all finite `values`, with a little room; logarithmic if `log`
@@ -66,7 +67,7 @@ impl Axis {
         let ticks: Vec<_> =
             names.into_iter().enumerate().map(|(i, name)| (i as f64, name.into())).collect();
         let high = ticks.len() as f64 - 0.5;
-        Self { label: label.into(), low: -0.5, high, log: false, ticks }
+        Self { label: label.into(), low: -0.5, high, log: false, ticks, upright: false }
     }
 
     /// The same axis with ticks at the given positions, labelled with the shortest exact text.
@@ -74,6 +75,18 @@ impl Axis {
     pub fn with_ticks(mut self, at: impl IntoIterator<Item = f64>) -> Self {
         self.ticks = at.into_iter().map(|v| (v, format!("{v}").replace('-', "−"))).collect();
         self
+    }
+
+    /// The same axis with tick labels that read from bottom to top: long names (horizontal axes).
+    #[must_use]
+    pub fn upright(mut self) -> Self {
+        self.upright = true;
+        self
+    }
+
+    /// Whether tick labels read from bottom to top.
+    pub fn is_upright(&self) -> bool {
+        self.upright
     }
 
     /// What the axis shows, with its unit.

@@ -36,9 +36,9 @@ pub mod colors {
     /// Brown (not of the original eight, dark enough to stand beside them).
     pub const BROWN: Rgb = [120, 80, 40];
     /// The colours of series, in order of use.
-    pub const SERIES: [Rgb; 8] = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BROWN, GREY];
+    pub const SERIES: [Rgb; 9] = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BROWN, GREY, BLACK];
 
-    /// The colour of series number `i` (wraps around after eight).
+    /// The colour of series number `i` (wraps around after nine).
     pub fn series(i: usize) -> Rgb {
         SERIES[i % SERIES.len()]
     }

@@ -31,10 +31,16 @@ pub struct HeatMap {
     pub decimals: Option<usize>,
     /// Colours follow the logarithm of the value.
     pub log: bool,
+    /// Ends of the colour scale; none takes them from the values (from zero, unless logarithmic).
+    pub range: Option<(f64, f64)>,
 }
 
 const FONT: f64 = 12.0;
+/// Side of a matrix; one with more rows and numbers in its cells is larger.
 const SIDE: f64 = 330.0;
+const CELL: f64 = 26.0;
+/// Most rows of a matrix whose cells hold numbers.
+const NUMBERED: usize = 20;
 const LEFT: f64 = 62.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 50.0;
@@ -64,6 +70,9 @@ pub fn sequential(t: f64) -> Rgb {
 impl HeatMap {
     /// Smallest and largest value shown (above zero if the scale is logarithmic).
     fn range(&self) -> (f64, f64) {
+        if let Some(range) = self.range {
+            return range;
+        }
         let values = self.panels.iter().flat_map(|p| p.values.iter().flatten().copied());
         let usable = values.filter(|v| v.is_finite() && (!self.log || *v > 0.0));
         let (low, high) =
@@ -80,13 +89,31 @@ impl HeatMap {
         if self.log { (value / low).ln() / (high / low).ln() } else { (value - low) / (high - low) }
     }
 
+    fn side(&self) -> f64 {
+        let rows = self.panels.iter().map(|p| p.values.len()).max().unwrap_or(0);
+        let numbers = self.decimals.is_some() && rows <= NUMBERED;
+        if numbers { SIDE.max(CELL * rows as f64) } else { SIDE }
+    }
+
+    /// Room that names need beyond that of short ones. It is estimated from the number of
+    /// characters, so that the size is known before anything is drawn.
+    fn names_room(&self) -> f64 {
+        let names = self.panels.iter().flat_map(|p| &p.names);
+        let longest = names.map(|n| n.chars().count()).max().unwrap_or(0);
+        (0.60 * FONT * longest as f64 - 30.0).max(0.0)
+    }
+
+    fn left(&self) -> f64 {
+        LEFT + self.names_room()
+    }
+
     fn step(&self) -> f64 {
-        LEFT + SIDE + 18.0
+        self.left() + self.side() + 18.0
     }
 
     fn draw_panel(&self, canvas: &mut dyn Canvas, panel: &HeatPanel, x0: f64) {
         let rows = panel.values.len().max(1);
-        let cell = SIDE / rows as f64;
+        let cell = self.side() / rows as f64;
         let at = |r: usize, c: usize| (x0 + c as f64 * cell, TOP + r as f64 * cell);
         for (r, row) in panel.values.iter().enumerate() {
             for (c, &value) in row.iter().enumerate() {
@@ -95,11 +122,11 @@ impl HeatMap {
                 }
                 let color = sequential(self.level(value));
                 canvas.rect(at(r, c), at(r + 1, c + 1), color, 1.0);
-                if let Some(decimals) = self.decimals.filter(|_| rows <= 12) {
+                if let Some(decimals) = self.decimals.filter(|_| rows <= NUMBERED) {
                     let (x, y) = at(r, c);
                     let ink = if lightness(color) < 0.5 { colors::WHITE } else { colors::BLACK };
                     let text = format!("{value:.decimals$}");
-                    let size = (cell * 0.33).min(FONT);
+                    let size = (cell * 0.38).min(FONT);
                     let middle = (x + cell / 2.0, y + cell / 2.0);
                     canvas.text(middle, &text, size, ink, Align::Middle, false);
                 }
@@ -114,37 +141,44 @@ impl HeatMap {
     }
 
     fn draw_names(&self, canvas: &mut dyn Canvas, panel: &HeatPanel, x0: f64, cell: f64) {
+        let (side, room) = (self.side(), self.names_room());
         for (i, name) in panel.names.iter().enumerate() {
             let middle = (i as f64 + 0.5) * cell;
-            let below = (x0 + middle, TOP + SIDE + 12.0);
-            canvas.text(below, name, FONT, colors::BLACK, Align::Middle, false);
+            if room > 0.0 {
+                let half = canvas.text_width(name, FONT) / 2.0;
+                canvas.text_up((x0 + middle, TOP + side + 6.0 + half), name, FONT, colors::BLACK);
+            } else {
+                let below = (x0 + middle, TOP + side + 12.0);
+                canvas.text(below, name, FONT, colors::BLACK, Align::Middle, false);
+            }
             canvas.text((x0 - 6.0, TOP + middle), name, FONT, colors::BLACK, Align::End, false);
         }
-        let label = (x0 + SIDE / 2.0, TOP + SIDE + 34.0);
+        let label = (x0 + side / 2.0, TOP + side + 34.0 + room);
         canvas.text(label, &self.column_label, FONT + 1.0, colors::BLACK, Align::Middle, false);
-        canvas.text_up((x0 - 44.0, TOP + SIDE / 2.0), &self.row_label, FONT + 1.0, colors::BLACK);
-        let title = (x0 + SIDE / 2.0, 16.0);
+        let label = (x0 - 44.0 - room, TOP + side / 2.0);
+        canvas.text_up(label, &self.row_label, FONT + 1.0, colors::BLACK);
+        let title = (x0 + side / 2.0, 16.0);
         canvas.text(title, &panel.title, FONT + 1.0, colors::BLACK, Align::Middle, true);
     }
 
     fn draw_bar(&self, canvas: &mut dyn Canvas, x: f64) {
-        let pieces = 128;
+        let (side, pieces) = (self.side(), 128);
         for i in 0..pieces {
             let t = f64::from(i) / f64::from(pieces);
-            let y = TOP + SIDE * (1.0 - t);
-            let to = (x + 14.0, (y - SIDE / f64::from(pieces) - 0.5).max(TOP));
+            let y = TOP + side * (1.0 - t);
+            let to = (x + 14.0, (y - side / f64::from(pieces) - 0.5).max(TOP));
             canvas.rect((x, y), to, sequential(t), 1.0);
         }
         let (low, high) = self.range();
         for i in 0..=4 {
             let t = f64::from(i) / 4.0;
             let value = if self.log { low * (high / low).powf(t) } else { low + t * (high - low) };
-            let y = TOP + SIDE * (1.0 - t);
+            let y = TOP + side * (1.0 - t);
             canvas.line(&[(x + 14.0, y), (x + 18.0, y)], colors::BLACK, 1.0, None);
             let text = significant(value, 2);
             canvas.text((x + 21.0, y), &text, FONT - 1.0, colors::BLACK, Align::Start, false);
         }
-        canvas.text_up((x + 68.0, TOP + SIDE / 2.0), &self.value_label, FONT, colors::BLACK);
+        canvas.text_up((x + 68.0, TOP + side / 2.0), &self.value_label, FONT, colors::BLACK);
     }
 }
 
@@ -173,12 +207,12 @@ fn lightness([r, g, b]: Rgb) -> f64 {
 impl Figure for HeatMap {
     fn size(&self) -> (u32, u32) {
         let width = self.step() * self.panels.len() as f64 + BAR;
-        (width as u32, (TOP + SIDE + BOTTOM) as u32)
+        (width as u32, (TOP + self.side() + self.names_room() + BOTTOM) as u32)
     }
 
     fn draw(&self, canvas: &mut dyn Canvas) {
         for (i, panel) in self.panels.iter().enumerate() {
-            self.draw_panel(canvas, panel, LEFT + i as f64 * self.step());
+            self.draw_panel(canvas, panel, self.left() + i as f64 * self.step());
         }
         self.draw_bar(canvas, self.step() * self.panels.len() as f64);
     }

@@ -2,6 +2,7 @@
 
 use super::axis::Axis;
 use super::canvas::{Align, Canvas, Figure, Rgb, colors};
+use super::frame::{Frame, draw_dot, is_line, span};
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +24,34 @@ pub enum Mark {
     /// Bars from zero (or the bottom of a logarithmic axis), `width` hundredths of one unit wide.
     Bars {
         /// Width in hundredths of one unit of x.
-        width: u8,
+        width: u16,
+    },
+    /// Bars from the low to the high end of each interval, translucent with an outline.
+    Spans {
+        /// Width in hundredths of one unit of x.
+        width: u16,
     },
 }
+
+/// The form of a dot, so that series stay apart without colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// A disc.
+    #[default]
+    Circle,
+    /// A square.
+    Square,
+    /// A triangle that points up.
+    Triangle,
+    /// A square on its corner.
+    Diamond,
+    /// Two crossing strokes.
+    Cross,
+}
+
+const SHAPES: [Shape; 5] =
+    [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Diamond, Shape::Cross];
+const DASHES: [Option<(f64, f64)>; 3] = [None, Some((7.0, 3.0)), Some((2.0, 2.5))];
 
 /// One series of points.
 #[derive(Debug, Clone)]
@@ -34,18 +60,35 @@ pub struct Series {
     pub name: String,
     /// Points (x, y) in data units, in order; a point that is not finite breaks the line.
     pub points: Vec<(f64, f64)>,
-    /// Interval (low, high) for each point, drawn as error bars (or as a band for plain lines).
+    /// Interval (low, high) for each point.
     pub intervals: Vec<(f64, f64)>,
+    /// Opacity of the intervals as a band; none draws them as error bars.
+    pub band: Option<f64>,
     /// Colour.
     pub color: Rgb,
     /// How it is drawn.
     pub mark: Mark,
+    /// Form of its dots.
+    pub shape: Shape,
+    /// Dash pattern (on, off) of its line, in pixels; none is a solid line.
+    pub dash: Option<(f64, f64)>,
 }
 
 impl Series {
     /// A series without intervals.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>, color: Rgb, mark: Mark) -> Self {
-        Self { name: name.into(), points, intervals: vec![], color, mark }
+        let dash = (mark == Mark::Dashed).then_some((6.0, 4.0));
+        let band = matches!(mark, Mark::Line | Mark::Dashed).then_some(0.2);
+        let (name, shape) = (name.into(), Shape::Circle);
+        Self { name, points, intervals: vec![], band, color, mark, shape, dash }
+    }
+
+    /// Number `i` of several series: colour, form of the dots and dashes follow from `i`, and the
+    /// three together repeat only after 45 series.
+    #[must_use]
+    pub fn number(name: impl Into<String>, points: Vec<(f64, f64)>, i: usize, mark: Mark) -> Self {
+        let plain = Self::new(name, points, colors::series(i), mark);
+        Self { shape: SHAPES[i % SHAPES.len()], dash: DASHES[i % DASHES.len()], ..plain }
     }
 
     /// With an interval (low, high) for each point.
@@ -73,13 +116,15 @@ pub struct Panel {
     pub verticals: Vec<(f64, String)>,
     /// Horizontal reference lines (y, text).
     pub horizontals: Vec<(f64, String)>,
+    /// Texts at a point in data units.
+    pub texts: Vec<((f64, f64), String, Align)>,
 }
 
 impl Panel {
     /// A panel with series only.
     pub fn new(title: impl Into<String>, x: Axis, y: Axis, series: Vec<Series>) -> Self {
-        let (shades, verticals, horizontals) = (vec![], vec![], vec![]);
-        Self { title: title.into(), x, y, series, shades, verticals, horizontals }
+        let (shades, verticals, horizontals, texts) = (vec![], vec![], vec![], vec![]);
+        Self { title: title.into(), x, y, series, shades, verticals, horizontals, texts }
     }
 }
 
@@ -117,9 +162,12 @@ impl Lines {
 
     fn entries(&self) -> Vec<&Series> {
         let mut entries: Vec<&Series> = vec![];
-        for series in self.panels.iter().flat_map(|p| &p.series) {
-            if !series.name.is_empty() && entries.iter().all(|e| e.name != series.name) {
-                entries.push(series);
+        for series in self.panels.iter().flat_map(|p| &p.series).filter(|s| !s.name.is_empty()) {
+            match entries.iter_mut().find(|e| e.name == series.name) {
+                None => entries.push(series),
+                // The entry with dots says more.
+                Some(entry) if entry.mark == Mark::Line => *entry = series,
+                Some(_) => {}
             }
         }
         entries
@@ -188,177 +236,16 @@ impl Figure for Lines {
 
 fn draw_key(canvas: &mut dyn Canvas, series: &Series, (x, y): (f64, f64)) {
     let ends = [(x, y), (x + 26.0, y)];
-    if let Mark::Bars { .. } = series.mark {
-        canvas.rect((x + 6.0, y - 5.0), (x + 22.0, y + 5.0), series.color, 0.85);
-        return;
-    }
-    if let Some(dash) = line_of(series.mark) {
-        canvas.line(&ends, series.color, 1.8, dash);
-    }
-    draw_dot(canvas, series, (x + 13.0, y));
-}
-
-/// None: no line; Some(dash): a line with that dash pattern.
-fn line_of(mark: Mark) -> Option<Option<(f64, f64)>> {
-    match mark {
-        Mark::Line | Mark::LineDots | Mark::LineRings => Some(None),
-        Mark::Dashed => Some(Some((6.0, 4.0))),
-        Mark::Dots | Mark::Cloud | Mark::Rings | Mark::Bars { .. } => None,
-    }
-}
-
-fn draw_dot(canvas: &mut dyn Canvas, series: &Series, at: (f64, f64)) {
     match series.mark {
-        Mark::Dots | Mark::LineDots => canvas.circle(at, 3.2, series.color, true),
-        Mark::Rings => canvas.circle(at, 3.4, series.color, false),
-        Mark::LineRings => canvas.circle(at, 5.5, series.color, false),
-        Mark::Cloud => canvas.circle(at, 1.5, series.color, true),
-        Mark::Line | Mark::Dashed | Mark::Bars { .. } => {}
-    }
-}
-
-/// A panel with its place on the canvas.
-struct Frame<'a> {
-    panel: &'a Panel,
-    left: f64,
-    top: f64,
-    right: f64,
-    bottom: f64,
-    outer: ((f64, f64), (f64, f64)),
-}
-
-impl<'a> Frame<'a> {
-    fn new(canvas: &dyn Canvas, panel: &'a Panel, origin: (f64, f64), size: (f64, f64)) -> Self {
-        let widest = panel.y.ticks().iter().map(|(_, t)| canvas.text_width(t, FONT));
-        let left = origin.0 + 34.0 + widest.fold(12.0, f64::max);
-        let top = origin.1 + if panel.title.is_empty() { 12.0 } else { 30.0 };
-        let (right, bottom) = (origin.0 + size.0 - 16.0, origin.1 + size.1 - 48.0);
-        Self { panel, left, top, right, bottom, outer: (origin, size) }
-    }
-
-    fn place(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
-        let (u, v) = (self.panel.x.position(x), self.panel.y.position(y));
-        let inside = |t: f64| t.is_finite();
-        let clamp = |t: f64| t.clamp(-0.002, 1.002);
-        (inside(u) && inside(v)).then(|| {
-            let x = self.left + clamp(u) * (self.right - self.left);
-            (x, self.bottom - clamp(v) * (self.bottom - self.top))
-        })
-    }
-
-    fn x(&self, value: f64) -> f64 {
-        self.left + self.panel.x.position(value).clamp(0.0, 1.0) * (self.right - self.left)
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        let v = self.panel.y.position(value);
-        // Zero has no place on a logarithmic axis: bars then stand on the frame.
-        let v = if v.is_finite() { v.clamp(0.0, 1.0) } else { 0.0 };
-        self.bottom - v * (self.bottom - self.top)
-    }
-
-    fn draw(&self, canvas: &mut dyn Canvas) {
-        for &(from, to, color) in &self.panel.shades {
-            canvas.rect((self.x(from), self.top), (self.x(to), self.bottom), color, 0.15);
+        Mark::Bars { .. } => {
+            canvas.rect((x + 6.0, y - 5.0), (x + 22.0, y + 5.0), series.color, 0.85);
         }
-        self.draw_axes(canvas);
-        for (x, text) in &self.panel.verticals {
-            let x = self.x(*x);
-            canvas.line(&[(x, self.bottom), (x, self.top)], colors::GREY, 1.0, Some((3.0, 3.0)));
-            let room = canvas.text_width(text, FONT - 1.0) + 6.0;
-            let (at, align) =
-                if x + room < self.right { (x + 4.0, Align::Start) } else { (x - 4.0, Align::End) };
-            canvas.text((at, self.top + 10.0), text, FONT - 1.0, colors::GREY, align, false);
-        }
-        for (y, text) in &self.panel.horizontals {
-            let y = self.y(*y);
-            canvas.line(&[(self.left, y), (self.right, y)], colors::GREY, 1.0, Some((3.0, 3.0)));
-            let at = (self.right - 5.0, y - 8.0);
-            canvas.text(at, text, FONT - 1.0, colors::GREY, Align::End, false);
-        }
-        for series in &self.panel.series {
-            self.draw_series(canvas, series);
-        }
-    }
-
-    fn draw_axes(&self, canvas: &mut dyn Canvas) {
-        let (l, t, r, b) = (self.left, self.top, self.right, self.bottom);
-        let mut free_from = f64::NEG_INFINITY;
-        for (value, text) in self.panel.x.ticks() {
-            let x = self.x(*value);
-            canvas.line(&[(x, t), (x, b)], colors::GRID, 1.0, None);
-            canvas.line(&[(x, b), (x, b + 4.0)], colors::BLACK, 1.0, None);
-            // A label that would touch its neighbour is left out; its tick stays.
-            let half = canvas.text_width(text, FONT) / 2.0;
-            if x - half > free_from {
-                canvas.text((x, b + 14.0), text, FONT, colors::BLACK, Align::Middle, false);
-                free_from = x + half + 4.0;
+        Mark::Spans { .. } => span(canvas, (x + 6.0, y - 5.0), (x + 22.0, y + 5.0), series.color),
+        mark => {
+            if is_line(mark) {
+                canvas.line(&ends, series.color, 1.8, series.dash);
             }
-        }
-        for (value, text) in self.panel.y.ticks() {
-            let y = self.y(*value);
-            canvas.line(&[(l, y), (r, y)], colors::GRID, 1.0, None);
-            canvas.line(&[(l - 4.0, y), (l, y)], colors::BLACK, 1.0, None);
-            canvas.text((l - 7.0, y), text, FONT, colors::BLACK, Align::End, false);
-        }
-        canvas.line(&[(l, t), (r, t), (r, b), (l, b), (l, t)], colors::BLACK, 1.0, None);
-        let ((ox, oy), (_, height)) = self.outer;
-        let middle = (l + r) / 2.0;
-        let (x_label, y_label) = (self.panel.x.label(), self.panel.y.label());
-        canvas.text((middle, b + 34.0), x_label, FONT + 1.0, colors::BLACK, Align::Middle, false);
-        canvas.text_up((ox + 14.0, (t + b) / 2.0), y_label, FONT + 1.0, colors::BLACK);
-        let title = (middle, oy + 15.0);
-        canvas.text(title, &self.panel.title, FONT + 1.0, colors::BLACK, Align::Middle, true);
-        debug_assert!(height > 80.0, "a panel needs room for its labels");
-    }
-
-    fn draw_series(&self, canvas: &mut dyn Canvas, series: &Series) {
-        if let Mark::Bars { width } = series.mark {
-            let half = f64::from(width) / 200.0;
-            for &(x, y) in series.points.iter().filter(|(_, y)| y.is_finite()) {
-                let (from, to) = ((self.x(x - half), self.y(y)), (self.x(x + half), self.y(0.0)));
-                canvas.rect(from, to, series.color, 0.85);
-            }
-        }
-        self.draw_intervals(canvas, series);
-        if let Some(dash) = line_of(series.mark) {
-            let placed: Vec<_> = series.points.iter().map(|&p| self.place(p)).collect();
-            for run in placed.split(Option::is_none) {
-                let run: Vec<_> = run.iter().copied().flatten().collect();
-                canvas.line(&run, series.color, 1.8, dash);
-            }
-        }
-        for &point in &series.points {
-            if let Some(at) = self.place(point) {
-                draw_dot(canvas, series, at);
-            }
-        }
-    }
-
-    fn draw_intervals(&self, canvas: &mut dyn Canvas, series: &Series) {
-        let bounds: Vec<_> = series
-            .points
-            .iter()
-            .zip(&series.intervals)
-            .filter_map(|(&(x, _), &(low, high))| {
-                Some((self.place((x, low))?, self.place((x, high))?))
-            })
-            .collect();
-        if matches!(series.mark, Mark::Line | Mark::Dashed) {
-            let upper = bounds.iter().map(|b| b.1);
-            let outline: Vec<_> = upper.chain(bounds.iter().rev().map(|b| b.0)).collect();
-            if outline.len() > 2 {
-                canvas.polygon(&outline, series.color, 0.2);
-            }
-            return;
-        }
-        let color =
-            if matches!(series.mark, Mark::Bars { .. }) { colors::BLACK } else { series.color };
-        for (low, high) in bounds {
-            canvas.line(&[low, high], color, 1.4, None);
-            for end in [low, high] {
-                canvas.line(&[(end.0 - 3.0, end.1), (end.0 + 3.0, end.1)], color, 1.4, None);
-            }
+            draw_dot(canvas, series, (x + 13.0, y));
         }
     }
 }

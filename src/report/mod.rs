@@ -5,6 +5,7 @@
 
 mod axis;
 mod canvas;
+mod frame;
 mod heatmap;
 mod lines;
 pub mod published;
@@ -16,6 +17,6 @@ pub mod training;
 pub use axis::Axis;
 pub use canvas::{Align, Canvas, Figure, Rendered, Rgb, colors, render};
 pub use heatmap::{HeatMap, HeatPanel, sequential};
-pub use lines::{Legend, Lines, Mark, Panel, Series};
+pub use lines::{Legend, Lines, Mark, Panel, Series, Shape};
 pub use sheet::{ContactSheet, Tile};
 pub use table::{Table, interval, significant};

@@ -36,6 +36,11 @@ impl RescomModules {
         })
     }
 
+    /// Names of the modules that are off, as in the method's name.
+    pub fn off(mut self) -> Vec<&'static str> {
+        self.named().into_iter().filter(|(_, on)| !**on).map(|(name, _)| name).collect()
+    }
+
     fn named(&mut self) -> [(&'static str, &mut bool); 4] {
         [
             ("loss", &mut self.class_balanced_loss),

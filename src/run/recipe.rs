@@ -300,11 +300,23 @@ impl Recipe {
             .map_err(|e| Error::run(format!("cannot express the recipe as TOML: {e}")))
     }
 
-    /// The value at a dotted key as TOML text, for reports.
-    pub fn value_of(&self, key: &str) -> Option<String> {
-        let (table, field) = key.split_once('.')?;
-        let all: Table = self.to_toml().ok()?.parse().ok()?;
-        Some(all.get(table)?.get(field)?.to_string())
+    /// Every value as TOML text, by dotted key.
+    ///
+    /// # Errors
+    /// As [`to_toml`](Self::to_toml).
+    pub fn values(&self) -> Result<BTreeMap<String, String>> {
+        let table: Table =
+            self.to_toml()?.parse().map_err(|e: toml::de::Error| Error::run(e.to_string()))?;
+        let mut out = BTreeMap::new();
+        for (name, value) in table {
+            match value {
+                Value::Table(fields) => out.extend(
+                    fields.into_iter().map(|(k, v)| (format!("{name}.{k}"), v.to_string())),
+                ),
+                value => drop(out.insert(name, value.to_string())),
+            }
+        }
+        Ok(out)
     }
 
     /// The dotted keys in which two recipes differ, with both values.
@@ -312,21 +324,7 @@ impl Recipe {
     /// # Errors
     /// As [`to_toml`](Self::to_toml).
     pub fn differences(&self, other: &Self) -> Result<Vec<(String, String, String)>> {
-        let flat = |r: &Self| -> Result<BTreeMap<String, String>> {
-            let table: Table =
-                r.to_toml()?.parse().map_err(|e: toml::de::Error| Error::run(e.to_string()))?;
-            let mut out = BTreeMap::new();
-            for (name, value) in table {
-                match value {
-                    Value::Table(fields) => out.extend(
-                        fields.into_iter().map(|(k, v)| (format!("{name}.{k}"), v.to_string())),
-                    ),
-                    value => drop(out.insert(name, value.to_string())),
-                }
-            }
-            Ok(out)
-        };
-        let (a, b) = (flat(self)?, flat(other)?);
+        let (a, b) = (self.values()?, other.values()?);
         Ok(a.into_iter()
             .filter(|(k, v)| b.get(k) != Some(v))
             .map(|(k, v)| {

@@ -192,6 +192,19 @@ pub enum Architecture {
     Resnext50_32x4d,
 }
 
+impl Architecture {
+    /// Width of the features f: 64 for the CIFAR networks (16, 32 and 64 channels), 2048 for those
+    /// of ImageNet.
+    pub fn feature_dim(self) -> usize {
+        if matches!(self, Self::Resnet50 | Self::Resnext50_32x4d) { 2048 } else { 64 }
+    }
+
+    /// The name that recipes use.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
 /// `[model]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -89,6 +89,7 @@ fn pair_frequency(results: &DualResults) -> HeatMap {
         value_label: "p(c) p(c′) / p(1)²".into(),
         decimals: results.study.groups.single_classes().then_some(2),
         log: !results.study.groups.single_classes(),
+        range: None,
     }
 }
 
@@ -113,6 +114,7 @@ fn gradient_mass(results: &DualResults) -> HeatMap {
         value_label: "Σ|∂L/∂s| relative to the largest".into(),
         decimals: None,
         log: true,
+        range: None,
     }
 }
 

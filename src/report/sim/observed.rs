@@ -134,6 +134,7 @@ fn mass_figure(observed: &Observed) -> HeatMap {
         value_label: "sum of |∂L/∂s|".into(),
         decimals: None,
         log: true,
+        range: None,
     }
 }
 

@@ -1,8 +1,24 @@
 //! Runs of one configuration with different seeds become one cell of a table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use crate::run::{ClassOrder, DataSetId, Evaluation, MethodLabel, RunRecord};
+use super::settings::Settings;
+use crate::{
+    Error, Result,
+    run::{
+        ClassOrder, DataSetId, Evaluation, Method, MethodLabel, RescomModules, RunFeatures,
+        RunRecord,
+    },
+};
+
+/// A finished run as its folder holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedRun {
+    /// `record.json`.
+    pub record: RunRecord,
+    /// `features.json` and `features.safetensors`, where they were measured.
+    pub features: Option<RunFeatures>,
+}
 
 /// Mean and spread over seeds. Fractions, as in the records.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -36,39 +52,73 @@ impl Spread {
     }
 }
 
-/// What the runs of a cell have in common.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CellKey {
-    /// Data set.
-    pub set: DataSetId,
-    /// Which class is the head.
-    pub order: ClassOrder,
-    /// n_1 / n_C as asked for.
-    pub imbalance_factor: f64,
+/// What a row of a table or a series of a figure shows: a method, and the setting it was trained
+/// with where the runs of that method have several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arm {
     /// Method, with or without stage 2 of MiSLAS.
     pub method: MethodLabel,
+    /// What tells it from the method's other arms ("T = 0.1", "setting B"); empty if there are none.
+    pub variant: String,
 }
 
-impl CellKey {
-    /// The cell that a record belongs to.
-    pub fn of(record: &RunRecord) -> Self {
-        let data = &record.recipe.data;
-        Self {
-            set: data.set,
-            order: data.class_order,
-            imbalance_factor: data.imbalance_factor,
-            method: record.method_label(),
+impl fmt::Display for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.variant.is_empty() {
+            return self.method.fmt(f);
         }
+        write!(f, "{} [{}]", self.method, self.variant)
     }
 }
 
-/// The runs of one configuration, by seed.
+/// The order of rows: methods from simple to full, then ResCom's ablations, those with most modules
+/// first, then runs with a second stage.
+impl Ord for Arm {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let place = |a: &Self| (a.method.stage2, a.modules().map(|m| m.off().len()));
+        let same = (self.method, &self.variant).cmp(&(other.method, &other.variant));
+        place(self).cmp(&place(other)).then(same)
+    }
+}
+
+impl PartialOrd for Arm {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Arm {
+    /// Cross-entropy or Balanced Softmax without a second stage: what others are measured against.
+    pub fn is_baseline(&self) -> bool {
+        let plain = matches!(self.method.method, Method::CrossEntropy | Method::BalancedSoftmax);
+        plain && !self.method.stage2
+    }
+
+    /// ResCom or one of its ablations, without a second stage.
+    pub fn modules(&self) -> Option<RescomModules> {
+        match self.method {
+            MethodLabel { method: Method::Rescom(modules), stage2: false } => Some(modules),
+            _ => None,
+        }
+    }
+
+    /// ResCom with all its modules.
+    pub fn is_rescom(&self) -> bool {
+        self.modules() == Some(RescomModules::ALL)
+    }
+}
+
+/// The runs of one arm at one imbalance factor, by seed.
 #[derive(Debug, Clone)]
 pub struct Cell<'a> {
-    /// Configuration.
-    pub key: CellKey,
+    /// Method and setting.
+    pub arm: Arm,
+    /// n_1 / n_C as asked for.
+    pub imbalance_factor: f64,
     /// Its runs, in the order of their seeds.
     pub runs: Vec<&'a RunRecord>,
+    /// What the runs' features look like, with their seeds, of those that measured them.
+    pub features: Vec<(u64, &'a RunFeatures)>,
 }
 
 impl Cell<'_> {
@@ -89,64 +139,94 @@ impl Cell<'_> {
     }
 }
 
-/// Sorts records into cells: by data set, class order, factor, then method.
-pub fn cells(records: &[RunRecord]) -> Vec<Cell<'_>> {
-    let mut sorted: BTreeMap<_, Vec<&RunRecord>> = BTreeMap::new();
-    for r in records {
-        let k = CellKey::of(r);
-        // A positive float's bits order as the float does.
-        sorted.entry((k.set, k.order, k.imbalance_factor.to_bits(), k.method)).or_default().push(r);
-    }
-    sorted
-        .into_values()
-        .map(|mut runs| {
-            runs.sort_by_key(|r| r.recipe.run.seed);
-            Cell { key: CellKey::of(runs[0]), runs }
-        })
-        .collect()
-}
-
-/// The cells of one data set in one class order: what one table or plot shows.
+/// The cells of one data set in one class order: what one table or figure shows.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
     /// Data set.
     pub set: DataSetId,
     /// Which class is the head.
     pub order: ClassOrder,
-    /// The cells.
+    /// In which settings its runs were trained.
+    pub settings: Settings,
+    /// The cells: by factor, then by arm.
     pub cells: Vec<Cell<'a>>,
 }
 
 impl<'a> Group<'a> {
-    /// All groups of `records`.
-    pub fn all(records: &'a [RunRecord]) -> Vec<Self> {
-        let mut groups: Vec<Self> = Vec::new();
-        for cell in cells(records) {
-            let (set, order) = (cell.key.set, cell.key.order);
-            match groups.last_mut() {
-                Some(g) if (g.set, g.order) == (set, order) => g.cells.push(cell),
-                _ => groups.push(Self { set, order, cells: vec![cell] }),
-            }
+    /// All groups of `runs`. Runs are averaged only if their recipes differ in nothing but the seed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if two runs have the same recipe, seed and images: one of them is a copy.
+    pub fn all(runs: &'a [FinishedRun]) -> Result<Vec<Self>> {
+        let mut sorted: BTreeMap<_, Vec<&FinishedRun>> = BTreeMap::new();
+        for run in runs {
+            let data = &run.record.recipe.data;
+            sorted.entry((data.set, data.class_order)).or_default().push(run);
         }
-        groups
+        sorted.into_iter().map(|((set, order), runs)| Self::new(set, order, &runs)).collect()
+    }
+
+    fn new(set: DataSetId, order: ClassOrder, runs: &[&'a FinishedRun]) -> Result<Self> {
+        let settings = Settings::of(runs.iter().map(|r| &r.record))?;
+        let mut sorted: BTreeMap<_, Vec<&'a FinishedRun>> = BTreeMap::new();
+        for &run in runs {
+            let arm =
+                Arm { method: run.record.method_label(), variant: settings.variant(&run.record)? };
+            // A positive float's bits order as the float does.
+            let factor = run.record.recipe.data.imbalance_factor.to_bits();
+            sorted.entry((factor, arm)).or_default().push(run);
+        }
+        let cells = sorted.into_iter().map(|((factor, arm), mut runs)| {
+            runs.sort_by_key(|r| r.record.recipe.run.seed);
+            let seed = |r: &FinishedRun| r.record.recipe.run.seed;
+            if let Some(twice) = runs.windows(2).find(|w| seed(w[0]) == seed(w[1])) {
+                return Err(Error::input(format!(
+                    "runs {} and {} have the same recipe and the same seed; merge each run once",
+                    twice[0].record.id, twice[1].record.id
+                )));
+            }
+            Ok(Cell {
+                arm,
+                imbalance_factor: f64::from_bits(factor),
+                features: runs
+                    .iter()
+                    .filter_map(|r| Some((seed(r), r.features.as_ref()?)))
+                    .collect(),
+                runs: runs.into_iter().map(|r| &r.record).collect(),
+            })
+        });
+        let cells = cells.collect::<Result<_>>()?;
+        Ok(Self { set, order, settings, cells })
     }
 
     /// The factors, smallest first.
     pub fn factors(&self) -> Vec<f64> {
-        let bits: BTreeSet<u64> =
-            self.cells.iter().map(|c| c.key.imbalance_factor.to_bits()).collect();
-        bits.into_iter().map(f64::from_bits).collect()
+        let mut factors: Vec<f64> = self.cells.iter().map(|c| c.imbalance_factor).collect();
+        factors.dedup();
+        factors
     }
 
-    /// The methods, simplest first.
-    pub fn methods(&self) -> Vec<MethodLabel> {
-        let set: BTreeSet<MethodLabel> = self.cells.iter().map(|c| c.key.method).collect();
-        set.into_iter().collect()
+    /// The arms, simplest method first.
+    pub fn arms(&self) -> Vec<Arm> {
+        let mut arms: Vec<Arm> = self.cells.iter().map(|c| c.arm.clone()).collect();
+        arms.sort();
+        arms.dedup();
+        arms
     }
 
-    /// The cell of a method at a factor.
-    pub fn cell(&self, method: MethodLabel, factor: f64) -> Option<&Cell<'a>> {
-        self.cells.iter().find(|c| c.key.method == method && c.key.imbalance_factor == factor)
+    /// The cell of an arm at a factor.
+    pub fn cell(&self, arm: &Arm, factor: f64) -> Option<&Cell<'a>> {
+        self.cells.iter().find(|c| c.arm == *arm && c.imbalance_factor == factor)
+    }
+
+    /// The cells at a factor, simplest method first.
+    pub fn at(&self, factor: f64) -> impl Iterator<Item = &Cell<'a>> {
+        self.cells.iter().filter(move |c| c.imbalance_factor == factor)
+    }
+
+    /// All runs.
+    pub fn runs(&self) -> impl Iterator<Item = &'a RunRecord> {
+        self.cells.iter().flat_map(|c| c.runs.iter().copied())
     }
 }
 

@@ -1,16 +1,24 @@
-//! The report of training runs: from their records alone to Markdown, tables and figures.
+//! The report of training runs: from what their folders hold to Markdown, tables and figures.
 
+mod ablation;
 mod cells;
+mod diagnostics;
+#[cfg(feature = "train")]
+mod embedding;
+mod features;
 mod markdown;
 #[cfg(feature = "train")]
 mod parquet;
 mod plots;
+mod section;
+mod settings;
 mod tables;
 
-pub use cells::{Cell, CellKey, Group, Spread, cells};
+pub use cells::{Arm, Cell, FinishedRun, Group, Spread};
 pub use markdown::training_report;
 #[cfg(feature = "train")]
 pub use parquet::runs_parquet;
+pub use settings::Settings;
 pub use tables::runs_table;
 
 /// A report as files: relative name and content.

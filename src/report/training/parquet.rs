@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 
+use super::cells::FinishedRun;
 use crate::{Error, Result, run::RunRecord};
 
 /// One row per run, with the columns of [`runs_table`](super::runs_table); fractions and seconds as
@@ -9,30 +10,34 @@ use crate::{Error, Result, run::RunRecord};
 ///
 /// # Errors
 /// [`Error::Run`] if the table cannot be encoded.
-pub fn runs_parquet(records: &[RunRecord]) -> Result<Vec<u8>> {
-    fn column<T>(records: &[RunRecord], value: impl Fn(&RunRecord) -> T) -> Vec<T> {
-        records.iter().map(value).collect()
+pub fn runs_parquet(runs: &[FinishedRun]) -> Result<Vec<u8>> {
+    fn column<T>(runs: &[FinishedRun], value: impl Fn(&RunRecord) -> T) -> Vec<T> {
+        runs.iter().map(|run| value(&run.record)).collect()
     }
     let failed = |e: PolarsError| Error::run(format!("runs as Parquet: {e}"));
+    let order = |r: &RunRecord| format!("{:?}", r.recipe.data.class_order).to_lowercase();
     let mut frame = df!(
-        "run" => column(records, |r| r.id.clone()),
-        "data_set" => column(records, |r| r.recipe.data.set.name().to_owned()),
-        "class_order" => column(records, |r| format!("{:?}", r.recipe.data.class_order).to_lowercase()),
-        "imbalance_factor" => column(records, |r| r.recipe.data.imbalance_factor),
-        "method" => column(records, |r| r.method_label().to_string()),
-        "seed" => column(records, |r| r.recipe.run.seed),
-        "arch" => column(records, |r| format!("{:?}", r.recipe.model.arch).to_lowercase()),
-        "epochs" => column(records, |r| r.recipe.optim.epochs as u64),
-        "train_images" => column(records, |r| r.counts.iter().sum::<u64>()),
-        "top1_last" => column(records, |r| r.last.top1),
-        "top1_best" => column(records, |r| r.best.test.top1),
-        "best_epoch" => column(records, |r| r.best.epoch as u64),
-        "top5_last" => column(records, |r| r.last.top5),
-        "many" => column(records, |r| r.last.groups.many),
-        "medium" => column(records, |r| r.last.groups.medium),
-        "few" => column(records, |r| r.last.groups.few),
-        "ece" => column(records, |r| r.last.ece),
-        "seconds" => column(records, |r| r.seconds),
+        "run" => column(runs, |r| r.id.clone()),
+        "data_set" => column(runs, |r| r.recipe.data.set.name().to_owned()),
+        "class_order" => column(runs, order),
+        "imbalance_factor" => column(runs, |r| r.recipe.data.imbalance_factor),
+        "method" => column(runs, |r| r.method_label().to_string()),
+        "seed" => column(runs, |r| r.recipe.run.seed),
+        "arch" => column(runs, |r| r.recipe.model.arch.name()),
+        "feature_dim" => column(runs, |r| r.recipe.model.arch.feature_dim() as u64),
+        "epochs" => column(runs, |r| r.epochs.len() as u64),
+        "train_images" => column(runs, |r| r.counts.iter().sum::<u64>()),
+        "top1_last" => column(runs, |r| r.last.top1),
+        "top1_best" => column(runs, |r| r.best.test.top1),
+        "best_epoch" => column(runs, |r| r.best.epoch as u64),
+        "top5_last" => column(runs, |r| r.last.top5),
+        "many" => column(runs, |r| r.last.groups.many),
+        "medium" => column(runs, |r| r.last.groups.medium),
+        "few" => column(runs, |r| r.last.groups.few),
+        "ece" => column(runs, |r| r.last.ece),
+        "seconds" => column(runs, |r| r.seconds),
+        "device" => column(runs, |r| r.provenance.device.clone()),
+        "threads" => column(runs, |r| r.provenance.torch_threads as u64),
     )
     .map_err(failed)?;
     let mut bytes = Vec::new();

@@ -1,0 +1,139 @@
+//! What each module of ResCom is worth: the combinations that were run.
+
+use super::{
+    cells::{Cell, Group, Spread},
+    plots::{fitted, in_percent},
+    tables::{factor_text, percent},
+};
+use crate::{
+    Result,
+    report::{Align, Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render},
+    run::{Method, RescomModules},
+};
+
+/// ResCom and its ablations at one factor, the full method first.
+fn variants<'g, 'a>(group: &'g Group<'a>, factor: f64) -> Vec<(RescomModules, &'g Cell<'a>)> {
+    let found = |m: RescomModules| {
+        group.at(factor).filter(move |c| c.arm.modules() == Some(m)).map(move |c| (m, c))
+    };
+    let mut all: Vec<_> = RescomModules::combinations().flat_map(found).collect();
+    all.sort_by_key(|(modules, _)| modules.off().len());
+    all
+}
+
+/// The factors at which there is something to compare: at least two variants.
+fn factors(group: &Group<'_>) -> Vec<f64> {
+    group.factors().into_iter().filter(|f| variants(group, *f).len() >= 2).collect()
+}
+
+/// One row per combination that was run; none if no factor has two of them.
+pub(super) fn ablation_table(group: &Group<'_>) -> Option<Table> {
+    let factors = factors(group);
+    if factors.is_empty() {
+        return None;
+    }
+    let mut table = Table::new([
+        "imb", "loss", "queue", "mining", "siamese", "seeds", "top-1", "many", "medium", "few",
+    ]);
+    for factor in factors {
+        for (m, cell) in variants(group, factor) {
+            let check = |on: bool| if on { "✓" } else { "" }.to_owned();
+            let variant = &cell.arm.variant;
+            let imb = factor_text(factor);
+            table.push([
+                if variant.is_empty() { imb } else { format!("{imb} [{variant}]") },
+                check(m.class_balanced_loss),
+                check(m.class_balanced_queue),
+                check(m.hard_pair_mining),
+                check(m.siamese_balanced_softmax),
+                cell.runs.len().to_string(),
+                percent(cell.last(|e| Some(e.top1))),
+                percent(cell.last(|e| e.groups.many)),
+                percent(cell.last(|e| e.groups.medium)),
+                percent(cell.last(|e| e.groups.few)),
+            ]);
+        }
+    }
+    Some(table)
+}
+
+/// "At imbalance factor 100, 11 of the 16 combinations were not run." for each factor of the table.
+pub(super) fn missing(group: &Group<'_>) -> String {
+    let sentence = |factor: f64| {
+        let found = variants(group, factor);
+        let not_run: Vec<String> = RescomModules::combinations()
+            .filter(|m| found.iter().all(|(there, _)| there != m))
+            .map(|m| format!("`{}`", Method::Rescom(m)))
+            .collect();
+        match not_run.len() {
+            0 => format!("At imbalance factor {factor} all 16 combinations were run."),
+            n => format!(
+                "At imbalance factor {factor}, {n} of the 16 combinations were not run: {}.",
+                not_run.join(", ")
+            ),
+        }
+    };
+    factors(group).into_iter().map(sentence).collect::<Vec<_>>().join(" ")
+}
+
+/// Accuracy over all classes and over the few-shot ones, one pair of bars per variant; one panel
+/// per factor. None if there is nothing to compare.
+pub(super) fn ablation_bars(group: &Group<'_>) -> Result<Option<Rendered>> {
+    let panels: Vec<Panel> =
+        factors(group).into_iter().map(|f| panel(&variants(group, f), f)).collect();
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let most = panels.iter().map(|p| p.x.ticks().len()).max().unwrap_or(0) as u32;
+    let panel_size = (500.max(120 + 44 * most), 360);
+    Ok(Some(render(&Lines { columns: 1, panel_size, ..Lines::row(panels) })?))
+}
+
+fn panel(variants: &[(RescomModules, &Cell<'_>)], factor: f64) -> Panel {
+    let number = |cell: &Cell<'_>, few: bool| -> Option<Spread> {
+        let spread = if few { cell.last(|e| e.groups.few) } else { cell.last(|e| Some(e.top1)) };
+        spread.map(in_percent)
+    };
+    let mut series = Vec::new();
+    let mut texts = Vec::new();
+    for (few, name, color) in
+        [(false, "all classes", colors::BLUE), (true, "few-shot classes", colors::ORANGE)]
+    {
+        let shift = if few { 0.2 } else { -0.2 };
+        let spreads: Vec<(f64, Spread)> = variants
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (_, cell))| Some((i as f64 + shift, number(cell, few)?)))
+            .collect();
+        if spreads.is_empty() {
+            continue;
+        }
+        for (x, s) in &spreads {
+            let top = s.mean + s.sd.unwrap_or(0.0) + 2.6;
+            texts.push(((*x, top), format!("{:.1}", s.mean), Align::Middle));
+        }
+        series.push(super::plots::with_spread(
+            Series::new(name, Vec::new(), color, Mark::Bars { width: 36 }),
+            spreads,
+        ));
+    }
+    let names = variants.iter().map(|(m, cell)| {
+        let off = m.off();
+        let mut name = match off.len() {
+            0 => "rescom".to_owned(),
+            _ => off.iter().map(|o| format!("−{o}")).collect::<Vec<_>>().join(" "),
+        };
+        if !cell.arm.variant.is_empty() {
+            name.push_str(&format!(" [{}]", cell.arm.variant));
+        }
+        name
+    });
+    let names: Vec<String> = names.collect();
+    let long = names.len() > 6 || names.iter().any(|n| n.chars().count() > 12);
+    let x = Axis::categories("module switched off", names);
+    let y = fitted("top-1 accuracy (%)", &series, Some(0.0));
+    let title = format!("ResCom without single modules, imbalance factor {}", factor_text(factor));
+    let mut panel = Panel::new(title, if long { x.upright() } else { x }, y, series);
+    panel.texts = texts;
+    panel
+}
