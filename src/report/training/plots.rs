@@ -1,5 +1,5 @@
 use super::{
-    cells::{Cell, Group, Spread},
+    cells::{Arm, Cell, Group, Spread},
     diagnostics::by_count,
     tables::factor_text,
 };
@@ -58,15 +58,28 @@ fn dodge(i: usize, n: usize, room: f64) -> f64 {
     if n < 2 { 0.0 } else { room * (i as f64 / (n - 1) as f64 - 0.5) }
 }
 
+/// The legend lists methods in the order of the tables, also those that the first panel lacks.
+fn legend_first(group: &Group<'_>, panels: &mut [Panel]) {
+    let Some(first) = panels.first_mut() else { return };
+    let drawn = std::mem::take(&mut first.series);
+    let mark = drawn.first().map_or(Mark::Line, |s| s.mark);
+    let entry = |(i, arm): (usize, Arm)| Series::number(arm.to_string(), Vec::new(), i, mark);
+    first.series = group.arms().into_iter().enumerate().map(entry).chain(drawn).collect();
+}
+
 /// Accuracy against imbalance factor, the published points beside ours.
 pub(super) fn accuracy_by_factor(group: &Group<'_>) -> Result<Rendered> {
     let (arms, factors) = (group.arms(), group.factors());
+    // Error bars of one factor stand beside each other; the scale is logarithmic.
+    let decades = |pair: &[f64]| (pair[1] / pair[0]).log10();
+    let nearest = factors.windows(2).map(decades).fold(1.0, f64::min);
+    let span = decades(&[factors[0], factors[factors.len() - 1]]);
+    let room = (0.5 * nearest).min(0.15 * (span + 0.3));
     let mut all = Vec::new();
     for (i, arm) in arms.iter().enumerate() {
         let cells: Vec<&Cell<'_>> = factors.iter().filter_map(|f| group.cell(arm, *f)).collect();
         let points = cells.iter().filter_map(|cell| {
-            // Error bars of one factor stand beside each other; the scale is logarithmic.
-            let x = cell.imbalance_factor * 1.16f64.powf(dodge(i, arms.len(), 1.0));
+            let x = cell.imbalance_factor * 10f64.powf(dodge(i, arms.len(), room));
             Some((x, in_percent(cell.last(|e| Some(e.top1))?)))
         });
         let points = points.collect();
@@ -112,7 +125,7 @@ pub(super) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
         });
         let lines = lines.collect();
         let x = class_axis(run, &order);
-        let y = Axis::linear("class accuracy (%)", 0.0, 100.0);
+        let y = Axis::linear("class accuracy (%)", 0.0, 107.0);
         let mut panel =
             Panel::new(format!("imbalance factor {}", factor_text(factor)), x, y, lines);
         panel.verticals = shot_borders(&order, &run.counts);
@@ -122,6 +135,7 @@ pub(super) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
         }
         panels.push(panel);
     }
+    legend_first(group, &mut panels);
     render(&Lines { columns: 1, panel_size: (640, 370), ..Lines::row(panels) })
 }
 
@@ -191,6 +205,7 @@ pub(super) fn learning_curves(group: &Group<'_>) -> Result<Rendered> {
         let y = fitted("test top-1 (%)", &accuracy, None);
         panels.push(Panel::new(title, x(), y, accuracy));
     }
+    legend_first(group, &mut panels);
     render(&Lines { columns: 2, panel_size: (390, 300), ..Lines::row(panels) })
 }
 
