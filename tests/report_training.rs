@@ -117,6 +117,7 @@ fn run(text: &str, changes: &[&str], seed: u64, level: f64) -> FinishedRun {
             data_source: "a test".into(),
             data_sha256: "0123456789abcdef".into(),
             subset_sha256: "0".into(),
+            skipped_pictures: Default::default(),
             command: vec!["program".into(), "argument".into()],
         },
         stage2: None,
