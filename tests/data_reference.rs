@@ -62,7 +62,7 @@ impl Image {
         ImageRef { pixels: &self.pixels, height: self.height, width: self.width, channels: 3 }
     }
 
-    fn of(canvas: &Canvas) -> Self {
+    fn of(canvas: &mut Canvas) -> Self {
         let image = canvas.image();
         Self { pixels: image.pixels.to_vec(), height: image.height, width: image.width }
     }
@@ -70,7 +70,7 @@ impl Image {
     fn after(&self, fill: [u8; 3], operations: &[Operation]) -> Self {
         let mut canvas = Canvas::of(self.view());
         operations.iter().for_each(|operation| operation.apply(&mut canvas, fill));
-        Self::of(&canvas)
+        Self::of(&mut canvas)
     }
 }
 
@@ -292,14 +292,14 @@ fn resized_crop(source: &Image, entry: &Value) -> Image {
         (size(entry, "top"), size(entry, "left"), size(entry, "height"), size(entry, "width"));
     let mut canvas = Canvas::new();
     resize::resized_crop(source.view(), rectangle, (height, width), &mut canvas);
-    Image::of(&canvas)
+    Image::of(&mut canvas)
 }
 
 fn resized(source: &Image, edge: usize) -> Image {
     let to = resize::shorter_edge(edge, source.height, source.width);
     let mut canvas = Canvas::new();
     resize::resized_crop(source.view(), (0, 0, source.height, source.width), to, &mut canvas);
-    Image::of(&canvas)
+    Image::of(&mut canvas)
 }
 
 fn centre_crop(source: &Image, edge: usize, crop: &[usize]) -> Image {
@@ -308,7 +308,7 @@ fn centre_crop(source: &Image, edge: usize, crop: &[usize]) -> Image {
     let at = resize::centre((whole.height - height, whole.width - width));
     let mut canvas = Canvas::of(whole.view());
     canvas.crop(at, (height, width));
-    Image::of(&canvas)
+    Image::of(&mut canvas)
 }
 
 fn padded_crop(source: &Image, entry: &Value) -> Image {

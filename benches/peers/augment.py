@@ -170,13 +170,13 @@ def items(policy):
 def rate(work, seconds):
     for _ in range(3):
         work()
-    start, count, size = time.perf_counter(), 0, 1
-    while time.perf_counter() - start < seconds:
+    start, count, size = time.thread_time(), 0, 1
+    while time.thread_time() - start < seconds:
         for _ in range(size):
             work()
         count += size
-        size = max(1, int(count / (time.perf_counter() - start) * seconds / 20))
-    return count / (time.perf_counter() - start)
+        size = max(1, int(count / max(time.thread_time() - start, seconds / 1000) * seconds / 20))
+    return count / (time.thread_time() - start)
 
 
 if __name__ == "__main__":

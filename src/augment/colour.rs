@@ -1,28 +1,25 @@
 //! Operations that mix the channels of a pixel, or a pixel with its neighbours.
 
-use super::canvas::Canvas;
-use super::point::{blend, luma};
+use super::canvas::{Canvas, Quad};
+use super::point::{blend, blend_pixel, luma};
+use super::wide::widest;
 
-/// Three equal channels of luma.
-pub(super) fn grayscale(pixels: &mut [u8]) {
-    for pixel in pixels.chunks_exact_mut(3) {
-        let grey = luma(pixel);
-        pixel.fill(grey);
+widest! {
+    /// Three equal channels of luma.
+    pub(super) fn grayscale(pixels: &mut [Quad]) {
+        for pixel in pixels {
+            let grey = luma(u32::from_le_bytes(*pixel));
+            *pixel = (grey * 0x0001_0101).to_le_bytes();
+        }
     }
 }
 
-/// Blend of each pixel with its luma.
-pub(super) fn saturation(pixels: &mut [u8], factor: f32) {
-    /// Pixels whose luma is spread out first, so that blending sees plain rows of bytes.
-    const BLOCK: usize = 32;
-
-    let mut greys = [0; BLOCK * 3];
-    for block in pixels.chunks_mut(BLOCK * 3) {
-        for (grey, pixel) in greys.chunks_exact_mut(3).zip(block.chunks_exact(3)) {
-            grey.fill(luma(pixel));
-        }
-        for (value, &grey) in block.iter_mut().zip(&greys) {
-            *value = blend(grey, *value, factor);
+widest! {
+    /// Blend of each pixel with its luma.
+    pub(super) fn saturation(pixels: &mut [Quad], factor: f32) {
+        for pixel in pixels {
+            let grey = luma(u32::from_le_bytes(*pixel)) as u8;
+            *pixel = blend_pixel(*pixel, grey, factor);
         }
     }
 }
@@ -33,32 +30,39 @@ pub(super) fn sharpness(canvas: &mut Canvas, factor: f32) {
     if height < 3 || width < 3 {
         return;
     }
-    let row = width * 3;
     canvas.replace(|from, to| {
-        to[..row].copy_from_slice(&from[..row]);
-        to[(height - 1) * row..].copy_from_slice(&from[(height - 1) * row..]);
+        to[..width].copy_from_slice(&from[..width]);
+        to[(height - 1) * width..].copy_from_slice(&from[(height - 1) * width..]);
+        smooth(from.as_flattened(), to.as_flattened_mut(), width * 4, factor);
+    });
+}
 
-        for y in 1..height - 1 {
-            let line = |y: usize| &from[y * row..(y + 1) * row];
-            let out = &mut to[y * row..(y + 1) * row];
+widest! {
+    /// All rows but the first and the last; a row has `stride` bytes.
+    fn smooth(from: &[u8], to: &mut [u8], stride: usize, factor: f32) {
+        for y in 1..to.len() / stride - 1 {
+            let line = |y: usize| &from[y * stride..(y + 1) * stride];
+            let out = &mut to[y * stride..(y + 1) * stride];
             smooth_row([line(y - 1), line(y), line(y + 1)], factor, out);
         }
-    });
+    }
 }
 
 #[inline(always)]
 fn smooth_row([above, here, below]: [&[u8]; 3], factor: f32, to: &mut [u8]) {
     let n = here.len();
-    to[..3].copy_from_slice(&here[..3]);
-    to[n - 3..].copy_from_slice(&here[n - 3..]);
-    let three = |row: &[u8], at: usize| {
-        u32::from(row[at]) + u32::from(row[at + 3]) + u32::from(row[at + 6])
-    };
-    for (at, out) in to[3..n - 3].iter_mut().enumerate() {
-        let centre = here[at + 3];
-        let sum = three(above, at) + three(here, at) + three(below, at) + 4 * u32::from(centre);
+    to[..4].copy_from_slice(&here[..4]);
+    to[n - 4..].copy_from_slice(&here[n - 4..]);
+    let out = &mut to[4..n - 4];
+    // Of each row the left neighbours, the values above or below, the right neighbours.
+    let n = out.len();
+    let [a, b, c] = [above, here, below].map(|row| [&row[..n], &row[4..][..n], &row[8..][..n]]);
+    for (i, out) in out.iter_mut().enumerate() {
+        let three =
+            |row: [&[u8]; 3]| u16::from(row[0][i]) + u16::from(row[1][i]) + u16::from(row[2][i]);
+        let sum = three(a) + three(b) + three(c) + 4 * u16::from(b[1][i]);
         // sum / 13 is never half-way between two integers: integer rounding equals Pillow's float one.
-        *out = blend(((2 * sum + 13) / 26) as u8, centre, factor);
+        *out = blend(((2 * sum + 13) / 26) as u8, b[1][i], factor);
     }
 }
 
@@ -73,11 +77,12 @@ mod tests {
         let image = ImageRef { pixels: &pixels, height: 3, width: 3, channels: 3 };
         let mut canvas = Canvas::of(image);
         sharpness(&mut canvas, 0.0);
-        let changed: Vec<usize> = (0..27).filter(|&i| canvas.pixels[i] != pixels[i]).collect();
+        let sharp = canvas.image().pixels;
+        let changed: Vec<usize> = (0..27).filter(|&i| sharp[i] != pixels[i]).collect();
         assert!(changed.iter().all(|i| (12..15).contains(i)), "{changed:?}");
         let mut tiny =
             Canvas::of(ImageRef { pixels: &pixels[..6], height: 1, width: 2, channels: 3 });
         sharpness(&mut tiny, 0.0);
-        assert_eq!(tiny.pixels, pixels[..6]);
+        assert_eq!(tiny.image().pixels, &pixels[..6]);
     }
 }

@@ -1,6 +1,7 @@
 //! Operations that move pixels without mixing them.
 
 use super::ImageRef;
+use super::canvas::{Canvas, Quad, widen};
 
 /// Pads `padding` zero pixels on each side, cuts out the image's own size at (`top`, `left`) of the
 /// padded image, and mirrors the result if `flip`. `out` is overwritten.
@@ -10,25 +11,52 @@ use super::ImageRef;
 pub fn crop_padded(
     image: ImageRef<'_>,
     padding: usize,
-    (top, left): (usize, usize),
+    at: (usize, usize),
     flip: bool,
     out: &mut Vec<u8>,
 ) {
+    place(image, padding, at, image.channels, out, |from, to| to.copy_from_slice(from));
+    if flip {
+        flip_rows(out, image.width, image.channels);
+    }
+}
+
+/// [`crop_padded`] onto a canvas.
+pub(super) fn crop_padded_onto(
+    image: ImageRef<'_>,
+    padding: usize,
+    at: (usize, usize),
+    flip: bool,
+    canvas: &mut Canvas,
+) {
+    (canvas.height, canvas.width) = (image.height, image.width);
+    let copy = |from: &[u8], to: &mut [Quad]| widen(from, image.channels, to);
+    place(image, padding, at, 1, &mut canvas.pixels, copy);
+    if flip {
+        canvas.flip();
+    }
+}
+
+/// Copies what is visible, row by row, among zeros; a pixel of `out` has `unit` entries.
+fn place<T: Copy + Default>(
+    image: ImageRef<'_>,
+    padding: usize,
+    (top, left): (usize, usize),
+    unit: usize,
+    out: &mut Vec<T>,
+    copy: impl Fn(&[u8], &mut [T]),
+) {
     assert!(top <= 2 * padding && left <= 2 * padding, "crop beyond the padded image");
     let ImageRef { pixels, height, width, channels } = image;
-    let row = width * channels;
     out.clear();
-    out.resize(height * row, 0);
+    out.resize(height * width * unit, T::default());
     let (first, x0, x1) = visible(left, padding, width);
     for y in 0..height {
         let Some(from_y) = (y + top).checked_sub(padding).filter(|&from| from < height) else {
             continue;
         };
-        let from = &pixels[from_y * row + first * channels..][..(x1 - x0) * channels];
-        out[y * row..(y + 1) * row][x0 * channels..x1 * channels].copy_from_slice(from);
-    }
-    if flip {
-        flip_rows(out, width, channels);
+        let from = &pixels[(from_y * width + first) * channels..][..(x1 - x0) * channels];
+        copy(from, &mut out[(y * width + x0) * unit..(y * width + x1) * unit]);
     }
 }
 

@@ -4,7 +4,7 @@ use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 
 use super::rand_augment::RandAugment;
-use super::{Canvas, ImageRef, Operation, geometry, resize};
+use super::{Canvas, ImageRef, Operation, resize};
 use crate::rng::Rng;
 
 /// Random resized crop: a rectangle of random area and aspect ratio.
@@ -111,7 +111,7 @@ impl LargeImages {
         let rectangle = self.crop.draw(image.height, image.width, rng);
         resize::resized_crop(image, rectangle, (self.size, self.size), canvas);
         if self.flip && rng.random_bool(0.5) {
-            geometry::flip_rows(canvas.pixels_mut(), self.size, 3);
+            canvas.flip();
         }
         if let Some(jitter) = self.jitter {
             for operation in jitter.draw(rng) {

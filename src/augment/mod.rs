@@ -8,6 +8,7 @@ pub mod auto;
 mod canvas;
 mod colour;
 pub mod geometry;
+mod interpolate;
 mod large;
 mod normalize;
 mod operation;
@@ -15,6 +16,7 @@ mod pipeline;
 mod point;
 pub mod rand_augment;
 pub mod resize;
+mod wide;
 
 pub use affine::Resample;
 pub use canvas::Canvas;

@@ -1,4 +1,5 @@
 use super::ImageRef;
+use super::canvas::Quad;
 use crate::{Error, Result};
 
 /// Order of the values of one image in a batch.
@@ -131,6 +132,32 @@ impl Normalize {
             }
         }
     }
+
+    /// Writes one normalised RGB image that has four bytes per pixel.
+    pub(super) fn write_quads(&self, pixels: &[Quad], layout: Layout, out: &mut [f32]) {
+        let [r, g, b] = self.tables.as_slice() else {
+            panic!("channels of image and normalisation");
+        };
+        assert_eq!(pixels.len() * 3, out.len(), "values of image and output");
+        match layout {
+            Layout::Nchw => {
+                let (reds, rest) = out.split_at_mut(pixels.len());
+                let (greens, blues) = rest.split_at_mut(pixels.len());
+                let planes = reds.iter_mut().zip(greens).zip(blues);
+                for (((to_r, to_g), to_b), pixel) in planes.zip(pixels) {
+                    *to_r = r[usize::from(pixel[0])];
+                    *to_g = g[usize::from(pixel[1])];
+                    *to_b = b[usize::from(pixel[2])];
+                }
+            }
+            Layout::Nhwc => {
+                for (to, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                    let [red, green, blue, _] = pixel.map(usize::from);
+                    *to = [r[red], g[green], b[blue]];
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +176,12 @@ mod tests {
             assert_eq!(first[i % 3 * 4 + i / 3], *value);
         }
         assert_eq!(first[0], (0.0 - 0.4914f32) / 0.2023);
+        let quads: Vec<Quad> = pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2], 77]).collect();
+        for (layout, expected) in [(Layout::Nchw, first), (Layout::Nhwc, last)] {
+            let mut values = [0.0; 12];
+            normalize.write_quads(&quads, layout, &mut values);
+            assert_eq!(values, expected);
+        }
     }
 
     #[test]

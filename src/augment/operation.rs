@@ -43,18 +43,18 @@ impl Operation {
     /// Changes the image; what comes from outside it is `fill`.
     pub fn apply(&self, canvas: &mut Canvas, fill: [u8; 3]) {
         let (height, width) = (canvas.height, canvas.width);
-        let pixels = &mut canvas.pixels;
+        let pixels = &mut canvas.pixels[..];
         // Pillow takes factors as C floats.
         match *self {
             Self::AutoContrast => point::autocontrast(pixels),
             Self::Equalize => point::equalize(pixels),
-            Self::Invert => point::invert(pixels),
-            Self::Posterize(bits) => point::posterize(pixels, bits),
-            Self::Solarize(threshold) => point::solarize(pixels, threshold),
-            Self::SolarizeAdd(add) => point::solarize_add(pixels, add, 128),
+            Self::Invert => point::invert(pixels.as_flattened_mut()),
+            Self::Posterize(bits) => point::posterize(pixels.as_flattened_mut(), bits),
+            Self::Solarize(threshold) => point::solarize(pixels.as_flattened_mut(), threshold),
+            Self::SolarizeAdd(add) => point::solarize_add(pixels.as_flattened_mut(), add, 128),
             Self::Color(factor) => colour::saturation(pixels, factor as f32),
             Self::Contrast(factor) => point::contrast(pixels, factor as f32),
-            Self::Brightness(factor) => point::brightness(pixels, factor as f32),
+            Self::Brightness(factor) => point::blend_with(pixels, 0, factor as f32),
             Self::Sharpness(factor) => colour::sharpness(canvas, factor as f32),
             Self::Grayscale => colour::grayscale(pixels),
             // Pillow copies the image when there is nothing to turn.

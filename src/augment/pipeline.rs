@@ -77,7 +77,10 @@ impl Pipeline {
         (normalize, layout): (&Normalize, Layout),
         out: &mut [f32],
     ) {
-        normalize.write(self.view(image, rng, scratch), layout, out);
+        match self.draw(image, rng, scratch) {
+            Drawn::Canvas(canvas) => normalize.write_quads(&canvas.pixels, layout, out),
+            Drawn::Bytes(image) => normalize.write(image, layout, out),
+        }
     }
 
     /// Makes one view in bytes, before normalisation.
@@ -87,44 +90,53 @@ impl Pipeline {
         rng: &mut Rng,
         scratch: &'a mut Scratch,
     ) -> ImageRef<'a> {
+        match self.draw(image, rng, scratch) {
+            Drawn::Canvas(canvas) => canvas.image(),
+            Drawn::Bytes(image) => image,
+        }
+    }
+
+    fn draw<'a>(&self, image: ImageRef<'a>, rng: &mut Rng, scratch: &'a mut Scratch) -> Drawn<'a> {
         let Scratch { canvas, grey } = scratch;
         match *self {
-            Self::Plain => return image,
+            Self::Plain => return Drawn::Bytes(image),
             Self::Small(small) if image.channels == 1 && !small.auto_augment => {
-                small.place(image, rng, grey);
+                let (at, flip) = small.place(rng);
+                geometry::crop_padded(image, small.padding, at, flip, grey);
                 small.cut(image, rng, grey);
-                return ImageRef { pixels: grey, ..image };
+                return Drawn::Bytes(ImageRef { pixels: grey, ..image });
             }
-            Self::Small(small) => small.draw(image, rng, canvas, grey),
+            Self::Small(small) => small.draw(image, rng, canvas),
             Self::Large(large) => large.draw(image, rng, canvas),
             Self::ResizeCentre { edge, crop } => resize_centre(image, edge.max(crop), crop, canvas),
         }
-        canvas.image()
+        Drawn::Canvas(canvas)
     }
 }
 
+/// Where a view was made.
+enum Drawn<'a> {
+    Canvas(&'a mut Canvas),
+    Bytes(ImageRef<'a>),
+}
+
 impl SmallImages {
-    /// Leaves the augmented RGB bytes on the canvas. The order of the draws is part of the format: a
+    /// Leaves the augmented pixels on the canvas. The order of the draws is part of the format: a
     /// seed must give the same views for ever.
-    fn draw(&self, image: ImageRef<'_>, rng: &mut Rng, canvas: &mut Canvas, grey: &mut Vec<u8>) {
-        (canvas.height, canvas.width) = (image.height, image.width);
-        if image.channels == 1 {
-            self.place(image, rng, grey);
-            canvas.load(ImageRef { pixels: grey, ..image });
-        } else {
-            self.place(image, rng, &mut canvas.pixels);
-        }
+    fn draw(&self, image: ImageRef<'_>, rng: &mut Rng, canvas: &mut Canvas) {
+        let (at, flip) = self.place(rng);
+        geometry::crop_padded_onto(image, self.padding, at, flip, canvas);
         if self.auto_augment {
             auto::apply(canvas, rng);
         }
-        self.cut(ImageRef { channels: 3, ..image }, rng, &mut canvas.pixels);
+        self.cut(ImageRef { channels: 4, ..image }, rng, canvas.pixels.as_flattened_mut());
     }
 
-    fn place(&self, image: ImageRef<'_>, rng: &mut Rng, out: &mut Vec<u8>) {
+    /// Top and left of the crop, and whether it is mirrored.
+    fn place(&self, rng: &mut Rng) -> ((usize, usize), bool) {
         let top = rng.random_range(0..=2 * self.padding);
         let left = rng.random_range(0..=2 * self.padding);
-        let flip = self.flip && rng.random_bool(0.5);
-        geometry::crop_padded(image, self.padding, (top, left), flip, out);
+        ((top, left), self.flip && rng.random_bool(0.5))
     }
 
     fn cut(&self, image: ImageRef<'_>, rng: &mut Rng, pixels: &mut [u8]) {

@@ -2,9 +2,14 @@
 //! weights of 22 fractional bits, columns first and then rows, rounded to 8 bits after each.
 
 use super::ImageRef;
-use super::canvas::Canvas;
+use super::canvas::{Canvas, Quad, widen};
+use super::wide::widest;
 
 const FRACTION: u32 = 22;
+
+/// Rows that are resized across at a time: their pixels stand side by side, so that across is the same
+/// work as down.
+const BAND: usize = 16;
 
 /// Weights of one direction: for each output position where its window begins, and its weights.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +45,12 @@ impl Axis {
                 let normal = if sum == 0.0 { *exact } else { exact / sum };
                 *weight = (0.5 + normal * f64::from(1 << FRACTION)) as i32;
             }
-            self.starts.push((first, end - first));
+            // Weights of zero at the ends, frequent when enlarging, are left out.
+            let used = |w: &i32| *w != 0;
+            let skip = weights.iter().position(used).unwrap_or(0);
+            let last = weights.iter().rposition(used).unwrap_or(0);
+            weights.copy_within(skip..=last, 0);
+            self.starts.push((first + skip, last + 1 - skip));
         }
     }
 
@@ -56,9 +66,11 @@ impl Axis {
 pub(super) struct Plan {
     columns: Axis,
     rows: Axis,
-    between: Vec<u8>,
-    /// One row, widened.
-    quads: Vec<[i32; 4]>,
+    between: Vec<Quad>,
+    /// One row of a band.
+    line: Vec<Quad>,
+    /// A band: for each column the pixels of all its rows.
+    band: Vec<[Quad; BAND]>,
 }
 
 /// Cuts the rectangle (`top`, `left`, `height`, `width`) out of `image` and resizes it to
@@ -75,90 +87,114 @@ pub fn resized_crop(
     assert!(height > 0 && width > 0 && to_height > 0 && to_width > 0, "empty crop or target");
     assert!(top + height <= image.height && left + width <= image.width, "crop beyond the image");
     let channels = image.channels;
-    let plan = &mut canvas.resize;
-    (canvas.height, canvas.width) = (to_height, to_width);
     let row =
         |y: usize| &image.pixels[((top + y) * image.width + left) * channels..][..width * channels];
+    (canvas.height, canvas.width) = (to_height, to_width);
+    let Plan { columns, rows, between, line, band } = &mut canvas.resize;
 
-    plan.between.clear();
-    plan.between.resize(height * to_width * 3, 0);
-    if to_width != width {
-        plan.columns.prepare(width, to_width);
-    }
-    let quads = &mut plan.quads;
-    let columns = &plan.columns;
-
-    for (y, out) in plan.between.chunks_exact_mut(to_width * 3).enumerate() {
-        let row = row(y);
-        if to_width == width {
-            match channels {
-                3 => out.copy_from_slice(row),
-                _ => out.chunks_exact_mut(3).zip(row).for_each(|(p, &v)| p.fill(v)),
-            }
-            continue;
+    between.resize(height * to_width, [0; 4]);
+    if to_width == width {
+        for (y, out) in between.chunks_exact_mut(to_width).enumerate() {
+            widen(row(y), channels, out);
         }
-        quads.clear();
-        match channels {
-            3 => {
-                let widened = |p: &[u8]| [p[0], p[1], p[2], 0].map(i32::from);
-                quads.extend(row.chunks_exact(3).map(widened));
+    } else {
+        columns.prepare(width, to_width);
+        line.resize(width, [0; 4]);
+        band.resize(width, [[0; 4]; BAND]);
+        for (number, out) in between.chunks_mut(BAND * to_width).enumerate() {
+            for place in 0..out.len() / to_width {
+                widen(row(number * BAND + place), channels, line);
+                for (column, &pixel) in band.iter_mut().zip(&*line) {
+                    column[place] = pixel;
+                }
             }
-            _ => quads.extend(row.iter().map(|&v| [i32::from(v); 4])),
+            across(band, columns, out);
         }
-        across(quads, columns, out);
     }
 
     if to_height == height {
-        std::mem::swap(&mut canvas.pixels, &mut plan.between);
+        std::mem::swap(&mut canvas.pixels, between);
         return;
     }
-    plan.rows.prepare(height, to_height);
-    let stride = to_width * 3;
-    canvas.pixels.resize(to_height * stride, 0);
+    rows.prepare(height, to_height);
+    canvas.pixels.resize(to_height * to_width, [0; 4]);
+    down(between.as_flattened(), rows, canvas.pixels.as_flattened_mut());
+}
 
-    for (y, out) in canvas.pixels.chunks_exact_mut(stride).enumerate() {
-        let (first, weights) = plan.rows.at(y);
-        down(&plan.between[first * stride..], weights, out);
+widest! {
+    /// Resizes a band across; `out` holds as many whole rows as the band has in use.
+    fn across(band: &[[Quad; BAND]], axis: &Axis, out: &mut [Quad]) {
+        const BYTES: usize = BAND * 4;
+
+        let width = axis.starts.len();
+        let columns = band.as_flattened().as_flattened();
+        let mut mixed = [0; BYTES];
+        for x in 0..width {
+            let (first, weights) = axis.at(x);
+            mix(&columns[first * BYTES..], weights, &mut mixed);
+            let (pixels, _) = mixed.as_chunks::<4>();
+            for (to, pixel) in out[x..].iter_mut().step_by(width).zip(pixels) {
+                *to = *pixel;
+            }
+        }
     }
 }
 
-/// One row out of as many rows as there are weights, each as long as `out`.
+widest! {
+    /// Resizes down; rows are as long as `out` has bytes per row of `axis`.
+    fn down(lines: &[u8], axis: &Axis, out: &mut [u8]) {
+        let stride = out.len() / axis.starts.len();
+        for (y, out) in out.chunks_exact_mut(stride).enumerate() {
+            let (first, weights) = axis.at(y);
+            mix(&lines[first * stride..], weights, out);
+        }
+    }
+}
+
+/// One line out of as many lines as there are weights, each as long as `out`.
 #[inline(always)]
-fn down(lines: &[u8], weights: &[i32], out: &mut [u8]) {
-    const BLOCK: usize = 32;
-    let stride = out.len();
-    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-    for (number, block) in blocks.iter_mut().enumerate() {
+fn mix(lines: &[u8], weights: &[i32], out: &mut [u8]) {
+    match *weights {
+        [a] => mix_few(lines, [a], out),
+        [a, b] => mix_few(lines, [a, b], out),
+        [a, b, c] => mix_few(lines, [a, b, c], out),
+        [a, b, c, d] => mix_few(lines, [a, b, c, d], out),
+        [a, b, c, d, e] => mix_few(lines, [a, b, c, d, e], out),
+        _ => mix_many(lines, weights, out),
+    }
+}
+
+#[inline(always)]
+fn mix_few<const N: usize>(lines: &[u8], weights: [i32; N], out: &mut [u8]) {
+    let length = out.len();
+    let mut rows = [&lines[..length]; N];
+    for (k, row) in rows.iter_mut().enumerate() {
+        *row = &lines[k * length..][..length];
+    }
+    for (i, to) in out.iter_mut().enumerate() {
+        let mut sum = 1 << (FRACTION - 1);
+        for k in 0..N {
+            sum += i32::from(rows[k][i]) * weights[k];
+        }
+        *to = narrow(sum);
+    }
+}
+
+#[inline(always)]
+fn mix_many(lines: &[u8], weights: &[i32], out: &mut [u8]) {
+    const BLOCK: usize = 64;
+
+    let length = out.len();
+    for (number, block) in out.chunks_mut(BLOCK).enumerate() {
         let mut sums = [1i32 << (FRACTION - 1); BLOCK];
-        for (line, &weight) in lines.chunks_exact(stride).zip(weights) {
-            if let Some(values) = line[number * BLOCK..].first_chunk::<BLOCK>() {
-                for (sum, &v) in sums.iter_mut().zip(values) {
-                    *sum += i32::from(v) * weight;
-                }
+        for (line, &weight) in lines.chunks_exact(length).zip(weights) {
+            for (sum, &v) in sums.iter_mut().zip(&line[number * BLOCK..][..block.len()]) {
+                *sum += i32::from(v) * weight;
             }
         }
-        *block = sums.map(narrow);
-    }
-    let start = stride - rest.len();
-    for (at, to) in rest.iter_mut().enumerate() {
-        let taps = lines.iter().skip(start + at).step_by(stride).zip(weights);
-        *to = narrow(taps.fold(1 << (FRACTION - 1), |sum, (&v, &w)| sum + i32::from(v) * w));
-    }
-}
-
-/// One row, four lanes per pixel in and three bytes out.
-#[inline(always)]
-fn across(row: &[[i32; 4]], axis: &Axis, out: &mut [u8]) {
-    for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
-        let (first, weights) = axis.at(x);
-        let mut sums = [1i32 << (FRACTION - 1); 4];
-        for (from, &weight) in row[first..].iter().zip(weights) {
-            for (sum, &v) in sums.iter_mut().zip(from) {
-                *sum += v * weight;
-            }
+        for (to, &sum) in block.iter_mut().zip(&sums) {
+            *to = narrow(sum);
         }
-        let [r, g, b, _] = sums.map(narrow);
-        pixel.copy_from_slice(&[r, g, b]);
     }
 }
 
@@ -203,13 +239,31 @@ mod tests {
     fn a_crop_is_cut_out_before_resizing() {
         let pixels: Vec<u8> = (0..36).flat_map(|v| [v * 7; 3]).collect();
         let image = ImageRef { pixels: &pixels, height: 6, width: 6, channels: 3 };
-        let mut whole = Canvas::new();
-        resized_crop(image, (1, 2, 3, 4), (3, 4), &mut whole);
-        assert_eq!(&whole.pixels[..3], [8 * 7; 3]);
-        let cut = whole.clone();
+        let mut cut = Canvas::new();
+        resized_crop(image, (1, 2, 3, 4), (3, 4), &mut cut);
+        assert_eq!(cut.pixels[0][..3], [8 * 7; 3]);
         let (mut a, mut b) = (Canvas::new(), Canvas::new());
         resized_crop(image, (1, 2, 3, 4), (5, 2), &mut a);
         resized_crop(cut.image(), (0, 0, 3, 4), (5, 2), &mut b);
         assert_eq!(a.pixels, b.pixels);
+    }
+
+    #[test]
+    fn any_number_of_rows_and_weights_is_mixed_alike() {
+        // A picture of equal rows stays so, whatever the band and the reduction; a mean stays a mean.
+        for (height, width, to) in [(1, 40, 3), (15, 7, 30), (17, 90, 5), (40, 300, 8)] {
+            let pixels: Vec<u8> =
+                (0..height * width * 3).map(|i| (i / 3 % width % 2) as u8 * 200).collect();
+            let image = ImageRef { pixels: &pixels, height, width, channels: 3 };
+            let mut canvas = Canvas::new();
+            resized_crop(image, (0, 0, height, width), (height * 2, to), &mut canvas);
+            assert!(canvas.pixels.chunks_exact(to).all(|row| *row == canvas.pixels[..to]));
+            if width > 8 * to {
+                assert!(
+                    canvas.pixels[1..to - 1].iter().all(|p| p[0].abs_diff(100) < 8),
+                    "{width} to {to}"
+                );
+            }
+        }
     }
 }
