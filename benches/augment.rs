@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a bench: a panic is the report")]
 
 use std::hint::black_box;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
+
+mod peers;
+
+use peers::{Peer, median};
 
 use rescom::augment::auto::{self, AutoOperation};
 use rescom::augment::rand_augment;
@@ -153,12 +155,10 @@ mod decoding {
     use super::*;
     use rescom::data::{ImageFiles, ImageSource};
 
-    pub(super) const FILE: &str = "benches/peers/photo_500x375.jpg";
-
     pub(super) fn items(normalize: &Normalize) -> Vec<(String, Work)> {
         let files = || {
             let list = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(list.path(), format!("{FILE} 0\n")).unwrap();
+            std::fs::write(list.path(), format!("{} 0\n", peers::PHOTO)).unwrap();
             ImageFiles::from_list(list.path(), std::path::Path::new(""), None).unwrap()
         };
         let (alone, whole, normalize) = (files(), files(), normalize.clone());
@@ -216,53 +216,10 @@ fn rate(work: &mut Work) -> f64 {
     }
 }
 
-struct Peer {
-    child: Child,
-    ask: ChildStdin,
-    answer: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start() -> Option<Self> {
-        let python = std::env::var("PEER_PYTHON").unwrap_or_else(|_| "python3".into());
-        let steps = |[(p1, o1, m1), (p2, o2, m2)]: &[auto::Step; 2]| {
-            format!("{p1} {} {m1} {p2} {} {m2}", o1.name(), o2.name())
-        };
-        let policy: Vec<String> = auto::POLICY.iter().map(steps).collect();
-        let mut command = Command::new(python);
-        command.arg("benches/peers/augment.py").arg(SECONDS.to_string()).arg(policy.join(";"));
-        command.arg("benches/peers/photo_500x375.jpg");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
-        let (ask, answer) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
-        let mut peer = Self { child, ask, answer };
-        let versions = peer.line().filter(|line| !line.is_empty())?;
-        println!("peer: {versions}");
-        Some(peer)
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        self.answer.read_line(&mut line).ok()?;
-        Some(line.trim().to_owned())
-    }
-
-    fn rate(&mut self, name: &str) -> Option<f64> {
-        writeln!(self.ask, "{name}").ok()?;
-        self.line()?.parse().ok().filter(|rate: &f64| rate.is_finite())
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
     let word = std::env::args().skip(1).find(|a| !a.starts_with("--")).unwrap_or_default();
-    let mut peer = Peer::start();
-    if peer.is_none() {
-        println!("no peer: no Python with Pillow and torchvision (set PEER_PYTHON)");
-    }
+    let seconds = SECONDS.to_string();
+    let mut peer = Peer::start("augment.py", &[&seconds, peers::PHOTO]);
     println!("median of {ROUNDS} rounds of {SECONDS} s of processor time each, one thread");
     println!("{:<32} {:>12} {:>12} {:>8}", "views/s", "ours", "peer", "ratio");
     for (name, mut work) in items().into_iter().filter(|(name, _)| name.contains(&word)) {
@@ -279,9 +236,5 @@ fn main() {
             }
             _ => println!("{name:<32} {ours:>12.0} {:>12} {:>8}", "-", "-"),
         }
-    }
-    if let Some(mut peer) = peer {
-        drop(peer.ask);
-        let _ = peer.child.wait();
     }
 }

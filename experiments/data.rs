@@ -10,17 +10,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use rescom::{
     Error, Result,
     augment::{Canvas, ImageRef, LargeImages, Pipeline, Scratch, SmallImages, resize},
-    data::{self, DataSet, ImageFiles, ImageSource, Place, cifar, synthetic::Synthetic},
+    data::{DataSet, ImageFiles, ImageSource, cifar, synthetic::Synthetic},
     longtail::{ClassCounts, ShotGroup},
     report::{self, Axis, ContactSheet, Lines, Mark, Panel, Series, Tile, colors},
     rng::Streams,
     run,
 };
 
-use crate::{
-    progress,
-    subset::{RuleArgs, SetName},
-};
+use crate::subset::{RuleArgs, SetName};
 
 /// Arguments of `data`.
 #[derive(Args)]
@@ -125,7 +122,10 @@ pub(crate) fn run(args: &DataArgs) -> Result<ExitCode> {
         Action::Synthesize { out, format, train, test, seed } => {
             let format = match format {
                 SetName::Cifar100 => cifar::Cifar::Hundred,
-                SetName::Cifar10 | SetName::FashionMnist => cifar::Cifar::Ten,
+                SetName::Cifar10 => cifar::Cifar::Ten,
+                SetName::FashionMnist | SetName::Mnist => {
+                    return Err(Error::input("data synthesize: --format cifar10 or cifar100"));
+                }
             };
             let (train_per_class, test_per_class, seed) = (*train, *test, *seed);
             Synthetic { format, train_per_class, test_per_class, seed }.write(out)?;
@@ -136,8 +136,7 @@ pub(crate) fn run(args: &DataArgs) -> Result<ExitCode> {
 }
 
 fn fetch(set: SetName, given: Option<&str>) -> Result<ExitCode> {
-    let place = Place::from_option(given);
-    let set = data::load(set.id(), place, cifar::Check::Published, &mut progress::of_data())?;
+    let set = set.load(given, cifar::Check::Published)?;
     let (mean, std) = set.train.channel_statistics();
     println!("{}: {} training and {} test images", set.name, set.train.len(), set.test.len());
     println!("from {}", set.train.source);

@@ -102,15 +102,27 @@ pub(crate) enum SetName {
     #[value(name = "cifar100")]
     Cifar100,
     FashionMnist,
+    /// MNIST, to look at: read from --data DIR, not fetched; recipes do not train on it.
+    Mnist,
 }
 
 impl SetName {
-    pub(crate) fn id(self) -> DataSetId {
-        match self {
-            Self::Cifar10 => DataSetId::Cifar10,
-            Self::Cifar100 => DataSetId::Cifar100,
-            Self::FashionMnist => DataSetId::FashionMnist,
-        }
+    pub(crate) fn load(self, data: Option<&str>, check: Check) -> Result<data::DataSet> {
+        let place = Place::from_option(data);
+        let id = match (self, place) {
+            (Self::Cifar10, _) => DataSetId::Cifar10,
+            (Self::Cifar100, _) => DataSetId::Cifar100,
+            (Self::FashionMnist, _) => DataSetId::FashionMnist,
+            (Self::Mnist, Place::Given(dir)) => {
+                return data::fashion::load_mnist(dir, &mut progress::of_data());
+            }
+            (Self::Mnist, _) => {
+                return Err(Error::input(
+                    "mnist is neither fetched nor generated: give the folder with its four files as --data DIR",
+                ));
+            }
+        };
+        data::load(id, place, check, &mut progress::of_data())
     }
 }
 
@@ -141,8 +153,7 @@ impl RuleArgs {
     /// Loads the set and chooses the subset of its training images.
     pub(crate) fn load(&self) -> Result<(data::DataSet, SubsetManifest)> {
         let check = if self.unverified { Check::Format } else { Check::Published };
-        let place = Place::from_option(self.data.as_deref());
-        let set = data::load(self.set.id(), place, check, &mut progress::of_data())?;
+        let set = self.set.load(self.data.as_deref(), check)?;
         let rule = SubsetRule {
             shape: match self.profile {
                 Profile::Exp => TailShape::Exp,

@@ -1,7 +1,7 @@
 """The peer of benches/augment.rs: the same pipelines and operations in Pillow and torchvision, one core.
 
 Reads one item name per line and answers with views per second over about the seconds given as the
-first argument. Random choices are Python's: the work per view is the same on average, not the bytes.
+second argument. Random choices are Python's: the work per view is the same on average, not the bytes.
 """
 
 import io
@@ -116,14 +116,20 @@ def sample(height, width):
     return Image.fromarray((np.stack(planes, -1) + grain).clip(0, 255).astype(np.uint8))
 
 
-def items(policy):
-    small, large, view = sample(32, 32), sample(375, 500), sample(224, 224)
-    if len(sys.argv) > 3:
-        jpeg = open(sys.argv[3], "rb").read()
-    else:
-        packed = io.BytesIO()
-        large.save(packed, "JPEG", quality=90)
-        jpeg = packed.getvalue()
+def parsed(text):
+    """AutoAugment's policy as the bench writes it: sub-policies of two steps."""
+    flat = [line.split() for line in text.split(";")]
+    return [((float(a), b, int(c)), (float(d), e, int(f))) for a, b, c, d, e, f in flat]
+
+
+def versions():
+    import PIL
+    import torchvision
+    return f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, torch {torch.__version__}"
+
+
+def pipelines(policy):
+    """The two training pipelines, the evaluation of large images, and the constants."""
     to_cifar = transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
     to_imagenet = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     cifar = transforms.Compose([
@@ -138,6 +144,13 @@ def items(policy):
     evaluation = transforms.Compose([
         transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), to_imagenet,
     ])
+    return cifar, imagenet, evaluation, to_cifar, to_imagenet
+
+
+def items(policy, file):
+    small, large, view = sample(32, 32), sample(375, 500), sample(224, 224)
+    jpeg = open(file, "rb").read()
+    cifar, imagenet, evaluation, to_cifar, to_imagenet = pipelines(policy)
     crop = transforms.Compose([transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()])
     normal = transforms.Compose([transforms.ToTensor(), to_cifar])
     normal_large = transforms.Compose([transforms.ToTensor(), to_imagenet])
@@ -180,13 +193,9 @@ def rate(work, seconds):
 
 
 if __name__ == "__main__":
-    seconds = float(sys.argv[1])
-    flat = [line.split() for line in sys.argv[2].split(";")]
-    policy = [((float(a), b, int(c)), (float(d), e, int(f))) for a, b, c, d, e, f in flat]
-    table = items(policy)
-    import PIL
-    import torchvision
-    print(f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, torch {torch.__version__}", flush=True)
+    table = items(parsed(sys.argv[1]), sys.argv[3])
+    seconds = float(sys.argv[2])
+    print(versions(), flush=True)
     for line in sys.stdin:
         work = table.get(line.strip())
         print(rate(work, seconds) if work else "nan", flush=True)

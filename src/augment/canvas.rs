@@ -14,6 +14,7 @@ pub struct Canvas {
     pub(super) height: usize,
     pub(super) width: usize,
     pub(super) resize: super::resize::Plan,
+    pub(super) lines: super::interpolate::Lines,
     packed: Vec<u8>,
 }
 

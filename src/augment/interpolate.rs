@@ -39,112 +39,187 @@ enum Between {
     Both,
 }
 
-#[inline(always)]
-fn transform<const N: usize, K: Kernel<N>>(canvas: &mut Canvas, m: &Matrix, fill: Quad) {
-    // A shear or a translation stays in its row or in its column.
-    let between = match (m[0], m[1], m[2], m[3], m[4], m[5]) {
-        (_, _, _, 0.0, 1.0, 0.0) => Between::Columns,
-        (1.0, 0.0, 0.0, _, _, _) => Between::Rows,
-        _ => Between::Both,
-    };
-    let (height, width) = (canvas.height, canvas.width);
-    let Canvas { pixels, spare, .. } = canvas;
-    let source = Padded::of(pixels, (height, width), spare);
-    match between {
-        Between::Columns => rows::<N, K>(pixels, &source, m, fill, Between::Columns),
-        Between::Rows => rows::<N, K>(pixels, &source, m, fill, Between::Rows),
-        Between::Both => rows::<N, K>(pixels, &source, m, fill, Between::Both),
-    }
+/// One output row in the making, a buffer per step: each step is a plain loop over the columns.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lines {
+    /// Where in the padded source the neighbours begin.
+    first: Vec<u32>,
+    /// How far the position is from the neighbour before, along the row and down.
+    part: [Vec<f32>; 2],
+    near: Vec<[f32; 4]>,
+    unsure: Vec<Quad>,
 }
 
-/// Looks up every output pixel whose position falls into the image.
 #[inline(always)]
-fn rows<const N: usize, K: Kernel<N>>(
-    out: &mut [Quad],
-    source: &Padded<'_>,
-    m: &Matrix,
-    fill: Quad,
-    between: Between,
-) {
-    let (height, width) = (source.height as f64, source.width as f64);
-    for (y, row) in out.chunks_exact_mut(source.width).enumerate() {
-        let from_y = y as f64 + 0.5;
-        for (x, pixel) in row.iter_mut().enumerate() {
-            let from_x = x as f64 + 0.5;
-            let at_x = m[0] * from_x + m[1] * from_y + m[2];
-            let at_y = m[3] * from_x + m[4] * from_y + m[5];
-            let inside = at_x >= 0.0 && at_x < width && at_y >= 0.0 && at_y < height;
-            if !inside {
-                *pixel = fill;
-                continue;
-            }
-            let (at_x, at_y) = (at_x - 0.5, at_y - 0.5);
-            // Both are at least -0.5: adding 1 makes truncation the floor.
-            let whole = ((at_x + 1.0) as i32 - 1, (at_y + 1.0) as i32 - 1);
-            let part = (at_x - f64::from(whole.0), at_y - f64::from(whole.1));
-            let whole = (whole.0 as isize, whole.1 as isize);
-            let near = near::<N, K>(source, whole, (part.0 as f32, part.1 as f32), between);
-            *pixel = certain(near).unwrap_or_else(|| K::exact(source, whole, part));
+fn transform<const N: usize, K: Kernel<N>>(canvas: &mut Canvas, m: &Matrix, fill: Quad) {
+    use Between::{Both, Columns, Rows};
+
+    // A shear or a translation stays in its row or in its column.
+    let between = match (m[0], m[1], m[2], m[3], m[4], m[5]) {
+        (_, _, _, 0.0, 1.0, 0.0) => Columns,
+        (1.0, 0.0, 0.0, _, _, _) => Rows,
+        _ => Both,
+    };
+    let size = (canvas.height, canvas.width);
+    let Canvas { pixels, spare, lines, .. } = canvas;
+    let source = Padded::of(pixels, size, spare);
+    for (y, row) in pixels.chunks_exact_mut(size.1).enumerate() {
+        let line = Line { matrix: m, y: y as f64 + 0.5 };
+        // Positions grow or fall steadily along a row: those inside are one range.
+        let inside = |x: &usize| source.holds(line.position(*x as i32));
+        let start = (0..row.len()).find(inside).unwrap_or(row.len());
+        let end = (start..row.len()).rfind(inside).map_or(start, |x| x + 1);
+        row[..start].fill(fill);
+        row[end..].fill(fill);
+        let row = &mut row[start..end];
+        // Each call is compiled for its case.
+        match between {
+            Columns => one_row::<N, K>(row, &source, &line, (start, Columns), lines),
+            Rows => one_row::<N, K>(row, &source, &line, (start, Rows), lines),
+            Both => one_row::<N, K>(row, &source, &line, (start, Both), lines),
         }
     }
 }
 
-/// In float32: off by less than [`MARGIN`].
+/// A row of output pixels and where they come from.
+struct Line<'a> {
+    matrix: &'a Matrix,
+    /// Its middle.
+    y: f64,
+}
+
+impl Line<'_> {
+    /// The place in the source of output column `x`.
+    #[inline(always)]
+    fn position(&self, x: i32) -> (f64, f64) {
+        let (m, x) = (self.matrix, f64::from(x) + 0.5);
+        (m[0] * x + m[1] * self.y + m[2], m[3] * x + m[4] * self.y + m[5])
+    }
+}
+
+/// The columns from `start` on, all of which lie inside the source.
 #[inline(always)]
-fn near<const N: usize, K: Kernel<N>>(
+fn one_row<const N: usize, K: Kernel<N>>(
+    row: &mut [Quad],
     source: &Padded<'_>,
-    (x, y): (isize, isize),
+    line: &Line<'_>,
+    (start, between): (usize, Between),
+    lines: &mut Lines,
+) {
+    let n = row.len();
+    lines.first.resize(n, 0);
+    lines.near.resize(n, [0.0; 4]);
+    lines.unsure.resize(n, [0; 4]);
+    let [dx, dy] = &mut lines.part;
+    dx.resize(n, 0.0);
+    dy.resize(n, 0.0);
+    let before = N as i32 / 2 - 1;
+    let padding = PADDING as i32;
+    let (left, up) = match between {
+        Between::Columns => (padding - before, padding),
+        Between::Rows => (padding, padding - before),
+        Between::Both => (padding - before, padding - before),
+    };
+    let stride = source.stride();
+
+    for (i, ((first, dx), dy)) in lines.first.iter_mut().zip(&mut *dx).zip(&mut *dy).enumerate() {
+        let (at_x, at_y) = line.position((start + i) as i32);
+        let ((x, part_x), (y, part_y)) = (split(at_x - 0.5), split(at_y - 0.5));
+        *first = ((y + up) * stride as i32 + x + left) as u32;
+        (*dx, *dy) = (part_x as f32, part_y as f32);
+    }
+
+    for (((near, &first), &dx), &dy) in lines.near.iter_mut().zip(&lines.first).zip(&*dx).zip(&*dy)
+    {
+        *near = sum_near::<N, K>(&source.pixels[first as usize..], stride, (dx, dy), between);
+    }
+
+    let bytes = row.as_flattened_mut().iter_mut().zip(lines.unsure.as_flattened_mut());
+    for ((byte, unsure), &value) in bytes.zip(lines.near.as_flattened()) {
+        (*byte, *unsure) = settle(value);
+    }
+    for (i, (pixel, unsure)) in row.iter_mut().zip(&lines.unsure).enumerate() {
+        if *unsure != [0; 4] {
+            *pixel = exact::<N, K>(source, line, (start + i) as i32);
+        }
+    }
+}
+
+/// The integer at or below `v` (-0.5 or more, below 2^31) and the rest.
+#[inline(always)]
+fn split(v: f64) -> (i32, f64) {
+    /// Adding this rounds to an integer and leaves it in the lowest bits.
+    const INTEGER: f64 = 6_755_399_441_055_744.0;
+
+    let rounded = v + INTEGER;
+    let nearest = rounded - INTEGER;
+    let above = nearest > v;
+    let floor = if above { nearest - 1.0 } else { nearest };
+    (rounded.to_bits() as i32 - i32::from(above), v - floor)
+}
+
+/// In float32: off by less than [`MARGIN`]. `taps` begins with the first neighbour.
+#[inline(always)]
+fn sum_near<const N: usize, K: Kernel<N>>(
+    taps: &[Quad],
+    stride: usize,
     (dx, dy): (f32, f32),
     between: Between,
 ) -> [f32; 4] {
-    let before = N as isize / 2 - 1;
-    let across = |y: isize| -> [f32; 4] {
-        let (taps, weights) = (source.row::<N>(x - before, y), K::weights(dx));
-        let mut sum = [0.0; 4];
-        for k in 0..N {
-            sum = std::array::from_fn(|c| sum[c] + f32::from(taps[k][c]) * weights[k]);
-        }
-        sum
-    };
-    if between == Between::Columns {
-        return across(y);
-    }
     let mut sum = [0.0; 4];
-    for (line, weight) in K::weights(dy).into_iter().enumerate() {
-        let y = y - before + line as isize;
-        sum = match between {
-            Between::Rows => {
-                let [tap] = source.row::<1>(x, y);
-                std::array::from_fn(|c| sum[c] + f32::from(tap[c]) * weight)
-            }
-            _ => {
-                let value = across(y);
-                std::array::from_fn(|c| sum[c] + value[c] * weight)
-            }
-        };
+    if between == Between::Rows {
+        let weights = K::weights(dy);
+        for k in 0..N {
+            let tap = &taps[k * stride];
+            sum = std::array::from_fn(|c| sum[c] + f32::from(tap[c]) * weights[k]);
+        }
+        return sum;
+    }
+    let weights = K::weights(dx);
+    if between == Between::Columns {
+        return across(taps, weights);
+    }
+    let down = K::weights(dy);
+    for k in 0..N {
+        let value = across(&taps[k * stride..], weights);
+        sum = std::array::from_fn(|c| sum[c] + value[c] * down[k]);
     }
     sum
+}
+
+/// The weighted sum of the first `N` pixels.
+#[inline(always)]
+fn across<const N: usize>(taps: &[Quad], weights: [f32; N]) -> [f32; 4] {
+    let (mut sum, taps) = ([0.0; 4], &taps[..N]);
+    for k in 0..N {
+        sum = std::array::from_fn(|c| sum[c] + f32::from(taps[k][c]) * weights[k]);
+    }
+    sum
+}
+
+/// As Pillow computes it.
+#[cold]
+#[inline(never)]
+fn exact<const N: usize, K: Kernel<N>>(source: &Padded<'_>, line: &Line<'_>, x: i32) -> Quad {
+    let (at_x, at_y) = line.position(x);
+    let ((x, dx), (y, dy)) = (split(at_x - 0.5), split(at_y - 0.5));
+    K::exact(source, (x as isize, y as isize), (dx, dy))
 }
 
 /// Bound on the error of float32: about twenty roundings of values below 600.
 const MARGIN: f32 = 2e-3;
 
-/// The bytes that `values` are truncated to, unless one is so near to an integer that rounding decides.
+/// The byte that `value` is truncated to, and not 0 if it is so near to an integer that rounding
+/// decides.
 #[inline(always)]
-fn certain(values: [f32; 4]) -> Option<Quad> {
+fn settle(value: f32) -> (u8, u8) {
     // Half below, so that rounding truncates. What is beyond 0 and 255 is certain once clipped.
-    let clipped = values.map(|v| {
-        let v = v - 0.5;
-        let v = if v > 0.0 { v } else { 0.0 };
-        if v < 255.0 { v } else { 255.0 }
-    });
-    let rounded = clipped.map(|v| v + INTEGER);
-    let off: [f32; 4] = std::array::from_fn(|c| (clipped[c] - (rounded[c] - INTEGER)).abs());
-    let unsure = off.map(|off| off > 0.5 - MARGIN);
-    if unsure[0] | unsure[1] | unsure[2] | unsure[3] {
-        return None;
-    }
-    Some(rounded.map(|v| v.to_bits() as u8))
+    let value = value - 0.5;
+    let value = if value > 0.0 { value } else { 0.0 };
+    let value = if value < 255.0 { value } else { 255.0 };
+    let rounded = value + INTEGER;
+    let off = (value - (rounded - INTEGER)).abs();
+    (rounded.to_bits() as u8, u8::from(off > 0.5 - MARGIN))
 }
 
 /// Pixels that repeat at every edge.
@@ -175,11 +250,22 @@ impl<'a> Padded<'a> {
         Self { pixels: buffer, height, width }
     }
 
+    /// Pixels from one row to the next.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.width + 2 * PADDING
+    }
+
+    #[inline(always)]
+    fn holds(&self, (x, y): (f64, f64)) -> bool {
+        x >= 0.0 && x < self.width as f64 && y >= 0.0 && y < self.height as f64
+    }
+
     /// `N` horizontal neighbours from column `x` of row `y` on; neither further outside than the padding.
     #[inline(always)]
     fn row<const N: usize>(&self, x: isize, y: isize) -> &[Quad; N] {
         let shifted = |at: isize| (at + PADDING as isize) as usize;
-        let at = shifted(y) * (self.width + 2 * PADDING) + shifted(x);
+        let at = shifted(y) * self.stride() + shifted(x);
         let run = self.pixels.get(at..at + N).and_then(<[Quad]>::first_chunk);
         run.expect("positions are inside the image, neighbours inside the padding")
     }
@@ -193,8 +279,6 @@ impl Kernel<2> for Bilinear {
         [1.0 - d, d]
     }
 
-    #[cold]
-    #[inline(never)]
     fn exact(source: &Padded<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> Quad {
         let across = |y: isize| -> [f64; 4] {
             let [a, b] = source.row::<2>(x, y).map(|p| p.map(f64::from));
@@ -214,8 +298,6 @@ impl Kernel<4> for Bicubic {
         [2.0 * d2 - d - d3, 1.0 - 2.0 * d2 + d3, d + d2 - d3, d3 - d2]
     }
 
-    #[cold]
-    #[inline(never)]
     fn exact(source: &Padded<'_>, (x, y): (isize, isize), (dx, dy): (f64, f64)) -> Quad {
         let cubic = |[v1, v2, v3, v4]: [[f64; 4]; 4], d: f64| -> [f64; 4] {
             std::array::from_fn(|c| {

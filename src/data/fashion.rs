@@ -1,5 +1,6 @@
 //! Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 60,000 + 10,000 grey images of 28x28, ten classes of
-//! clothing; padded here to 32x32 so that the CIFAR networks fit.
+//! clothing; padded here to 32x32 so that the CIFAR networks fit. MNIST (LeCun, Cortes, Burges), whose
+//! files have the same names and sizes, is read from a folder and never fetched.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,13 +24,42 @@ const MIRRORS: [&str; 2] = [
 const DEBIAN_PACKAGE: &str = "dataset-fashion-mnist";
 const DEBIAN_DIR: &str = "usr/share/datasets/fashion-mnist";
 
-/// The four files: name without `.gz`, and SHA-256 of the uncompressed content.
-const FILES: [(&str, &str); 4] = [
-    ("train-images-idx3-ubyte", "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-    ("train-labels-idx1-ubyte", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-    ("t10k-images-idx3-ubyte", "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-    ("t10k-labels-idx1-ubyte", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
-];
+/// A set in four idx files.
+struct Published {
+    /// As in [`DataSet::name`].
+    name: &'static str,
+    /// As people write it.
+    title: &'static str,
+    classes: [&'static str; 10],
+    /// Name without `.gz`, and SHA-256 of the uncompressed content.
+    files: [(&'static str, &'static str); 4],
+}
+
+#[rustfmt::skip]
+const FASHION: Published = Published {
+    name: "fashion-mnist",
+    title: "Fashion-MNIST",
+    classes: CLASS_NAMES,
+    files: [
+        ("train-images-idx3-ubyte", "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+        ("train-labels-idx1-ubyte", "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+        ("t10k-images-idx3-ubyte", "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+        ("t10k-labels-idx1-ubyte", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    ],
+};
+
+#[rustfmt::skip]
+const MNIST: Published = Published {
+    name: "mnist",
+    title: "MNIST",
+    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    files: [
+        ("train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        ("train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        ("t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        ("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    ],
+};
 
 /// Where the files are, in the order in which [`load`] looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,17 +87,9 @@ impl Found {
 /// [`Error::Input`] if a folder is given and lacks one of the files; the message names the file.
 pub fn locate(given: Option<&Path>) -> Result<Option<Found>> {
     if let Some(dir) = given {
-        let nested = dir.join("FashionMNIST/raw");
-        let dir = if nested.is_dir() { nested } else { dir.to_path_buf() };
-        return match FILES.iter().find(|(name, _)| file(&dir, name).is_none()) {
-            Some((name, _)) => Err(Error::input(format!(
-                "{}: no {name}.gz (nor {name}) here; expected the four files of Fashion-MNIST",
-                dir.display()
-            ))),
-            None => Ok(Some(Found::Given(dir))),
-        };
+        return folder(dir, &FASHION).map(|dir| Some(Found::Given(dir)));
     }
-    let complete = |dir: &Path| FILES.iter().all(|(name, _)| file(dir, name).is_some());
+    let complete = |dir: &Path| FASHION.files.iter().all(|(name, _)| file(dir, name).is_some());
     let cached = cache_dir()?;
     let installed = Path::new("/").join(DEBIAN_DIR);
     Ok(if complete(&cached) {
@@ -94,7 +116,32 @@ pub fn load(given: Option<&Path>, progress: &mut dyn FnMut(Progress<'_>)) -> Res
         None => Found::Cache(fetch(progress)?),
     };
     progress(Progress::Step(&format!("reading Fashion-MNIST from {}", found.dir().display())));
-    read(found.dir())
+    read(found.dir(), &FASHION)
+}
+
+/// Reads MNIST from the folder `dir`, or from `MNIST/raw` in it, and checks it; padded and normalised as
+/// [`load`] does.
+///
+/// # Errors
+/// [`Error::Input`] if a file is missing or is not MNIST's (the file is named with both checksums).
+pub fn load_mnist(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<DataSet> {
+    let dir = folder(dir, &MNIST)?;
+    progress(Progress::Step(&format!("reading MNIST from {}", dir.display())));
+    read(&dir, &MNIST)
+}
+
+/// The folder with the four files: `given`, or the one that torchvision makes in it.
+fn folder(given: &Path, set: &Published) -> Result<PathBuf> {
+    let nested = given.join(set.title.replace('-', "")).join("raw");
+    let dir = if nested.is_dir() { nested } else { given.to_path_buf() };
+    match set.files.iter().find(|(name, _)| file(&dir, name).is_none()) {
+        Some((name, _)) => Err(Error::input(format!(
+            "{}: no {name}.gz (nor {name}) here; expected the four files of {}",
+            dir.display(),
+            set.title
+        ))),
+        None => Ok(dir),
+    }
 }
 
 fn cache_dir() -> Result<PathBuf> {
@@ -107,44 +154,49 @@ fn file(dir: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Reads and checks the four files in `dir`.
-fn read(dir: &Path) -> Result<DataSet> {
-    let [images, labels, test_images, test_labels] = FILES;
-    let train = split(dir, images, labels, 60_000)?;
-    let test = split(dir, test_images, test_labels, 10_000)?;
+fn read(dir: &Path, set: &Published) -> Result<DataSet> {
+    let [images, labels, test_images, test_labels] = set.files;
+    let split = |images, labels, count| {
+        ImageSet::new(
+            checked(dir, images, &[count, 28, 28], set.title)?,
+            (28, 28, 1),
+            checked(dir, labels, &[count], set.title)?.into_iter().map(u32::from).collect(),
+            set.classes.map(str::to_owned).to_vec(),
+            dir.display().to_string(),
+        )
+    };
+    let train = split(images, labels, 60_000)?;
+    let test = split(test_images, test_labels, 10_000)?;
     let (mean, std) = train.channel_statistics();
     Ok(DataSet {
-        name: "fashion-mnist".into(),
+        name: set.name.into(),
         train: train.padded(PADDING),
         test: test.padded(PADDING),
         normalize: Normalize::new(&mean, &std)?,
     })
 }
 
-fn split(dir: &Path, images: (&str, &str), labels: (&str, &str), count: usize) -> Result<ImageSet> {
-    let images = checked(dir, images, &[count, 28, 28])?;
-    let labels = checked(dir, labels, &[count])?;
-    ImageSet::new(
-        images,
-        (28, 28, 1),
-        labels.into_iter().map(u32::from).collect(),
-        CLASS_NAMES.map(str::to_owned).to_vec(),
-        dir.display().to_string(),
-    )
-}
-
-fn checked(dir: &Path, (name, sha256): (&str, &str), shape: &[usize]) -> Result<Vec<u8>> {
+fn checked(
+    dir: &Path,
+    (name, sha256): (&str, &str),
+    shape: &[usize],
+    title: &str,
+) -> Result<Vec<u8>> {
     let path = file(dir, name).unwrap_or_else(|| dir.join(name));
     let array = idx::read(&path, shape.len())?;
     if array.shape != shape {
         return Err(Error::input(format!(
-            "{}: an array of {:?}, expected {shape:?} (Fashion-MNIST)",
+            "{}: an array of {:?}, expected {shape:?} ({title})",
             path.display(),
             array.shape
         )));
     }
     if array.sha256 != sha256 {
+        let other =
+            [&FASHION, &MNIST].into_iter().find(|set| set.files.contains(&(name, &array.sha256)));
+        let what = other.map_or(String::new(), |set| format!(" ({}'s)", set.title));
         return Err(Error::input(format!(
-            "{}: not Fashion-MNIST's file: its content has SHA-256 {}, expected {sha256}; remove it and start again",
+            "{}: not {title}'s file: its content has SHA-256 {}{what}, expected {sha256}; put the right one there",
             path.display(),
             array.sha256
         )));
@@ -160,7 +212,7 @@ fn fetch(progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         match cache::put_in_place(&target, |dir| {
             way(dir, progress)?;
             // Only what is whole and right reaches the cache.
-            read(dir).map(|_| ())
+            read(dir, &FASHION).map(|_| ())
         }) {
             Ok(()) => return Ok(target),
             Err(e) => failures.push(e.to_string()),
@@ -170,7 +222,7 @@ fn fetch(progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         "Fashion-MNIST is not here and could not be fetched: {}. By hand: put {} into a folder and give it \
          as --data DIR, or as {}",
         failures.join("; "),
-        FILES.map(|(name, _)| format!("{name}.gz")).join(", "),
+        FASHION.files.map(|(name, _)| format!("{name}.gz")).join(", "),
         target.display()
     )))
 }
@@ -178,7 +230,7 @@ fn fetch(progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
 fn from_debian(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
     let work = tempfile::tempdir_in(dir).map_err(Error::io("create a folder in", dir))?;
     debian::fetch(DEBIAN_PACKAGE, work.path(), progress)?;
-    for (name, _) in FILES {
+    for (name, _) in FASHION.files {
         let from = work.path().join("root").join(DEBIAN_DIR).join(format!("{name}.gz"));
         let to = dir.join(format!("{name}.gz"));
         fs::rename(&from, &to).map_err(Error::io("find in the Debian package", &from))?;
@@ -189,7 +241,7 @@ fn from_debian(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()>
 fn from_the_web(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
     // Parts stay here when a download breaks off, and are continued by the next call.
     let parts = cache_dir()?.with_extension("download");
-    for (name, sha256) in FILES {
+    for (name, sha256) in FASHION.files {
         let urls = MIRRORS.map(|mirror| format!("{mirror}/{name}.gz"));
         let urls = urls.each_ref().map(String::as_str);
         let dimensions = if name.contains("idx3") { 3 } else { 1 };
@@ -200,7 +252,7 @@ fn from_the_web(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()
         let file = parts.join(format!("{name}.gz"));
         sources::fetch(&file, &urls, 64 << 20, &check, progress)?;
     }
-    for (name, _) in FILES {
+    for (name, _) in FASHION.files {
         let from = parts.join(format!("{name}.gz"));
         fs::rename(&from, dir.join(format!("{name}.gz"))).map_err(Error::io("move", &from))?;
     }
@@ -226,11 +278,34 @@ mod tests {
     #[test]
     fn a_foreign_file_is_named_with_what_was_expected() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, _) in FILES {
+        for (name, _) in FASHION.files {
             fs::write(dir.path().join(name), [0, 0, 8, 1, 0, 0, 0, 1, 5]).unwrap();
         }
         let e = load(Some(dir.path()), &mut |_| {}).unwrap_err().to_string();
         assert!(e.contains("train-images-idx3-ubyte"), "{e}");
+    }
+
+    #[test]
+    fn mnist_is_told_from_fashion_mnist_by_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let raw = dir.path().join("MNIST/raw");
+        fs::create_dir_all(&raw).unwrap();
+        let e = load_mnist(dir.path(), &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("no train-images-idx3-ubyte.gz") && e.contains("of MNIST"), "{e}");
+        // The right form with other content.
+        for (name, _) in MNIST.files {
+            let count = if name.starts_with("train") { 60_000u32 } else { 10_000 };
+            let images = name.contains("idx3");
+            let mut bytes = vec![0, 0, 8, if images { 3 } else { 1 }];
+            bytes.extend(count.to_be_bytes());
+            if images {
+                bytes.extend([0, 0, 0, 28, 0, 0, 0, 28]);
+            }
+            bytes.resize(bytes.len() + count as usize * if images { 784 } else { 1 }, 0);
+            fs::write(raw.join(name), bytes).unwrap();
+        }
+        let e = load_mnist(dir.path(), &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("not MNIST's file") && e.contains(MNIST.files[0].1), "{e}");
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! Mixup (MiSLAS stage 1): x = lam x + (1 - lam) x[perm], loss mixed alike.
 
-use rand::seq::SliceRandom;
-use rand_distr::{Beta, Distribution};
 use tch::Tensor;
 
 use super::{loss, store::TorchResult};
-use crate::{Error, Result, rng::Streams};
+use crate::{Result, augment, rng::Streams};
 
-/// Draws lam ~ Beta(alpha, alpha) and a permutation per step, from the stream ("mixup", step).
+/// Mixes batches by what [`augment::Mixup`] draws, per step, from the stream ("mixup", step).
 #[derive(Debug)]
 pub(super) struct Mixup {
-    beta: Beta<f64>,
+    draws: augment::Mixup,
     streams: Streams,
 }
 
@@ -24,18 +22,14 @@ pub(super) struct Mixed {
 
 impl Mixup {
     pub(super) fn new(alpha: f64, streams: Streams) -> Result<Self> {
-        let beta = Beta::new(alpha, alpha)
-            .map_err(|e| Error::input(format!("mixup_alpha = {alpha}: {e}")))?;
-        Ok(Self { beta, streams })
+        Ok(Self { draws: augment::Mixup::new(alpha)?, streams })
     }
 
     pub(super) fn mix(&self, step: u64, images: &Tensor, labels: &Tensor) -> TorchResult<Mixed> {
         let mut rng = self.streams.stream("mixup", &[step]);
-        let lambda = self.beta.sample(&mut rng);
-        let mut order: Vec<i64> = (0..labels.size()[0]).collect();
-        order.shuffle(&mut rng);
-        let order = Tensor::from_slice(&order).f_to_device(images.device())?;
-        Mixed::new(images, labels, &order, lambda)
+        let drawn = self.draws.draw(labels.size()[0] as usize, &mut rng);
+        let order = Tensor::from_slice(&drawn.partners).f_to_device(images.device())?;
+        Mixed::new(images, labels, &order, drawn.lambda)
     }
 }
 
