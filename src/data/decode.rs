@@ -1,5 +1,10 @@
 //! One JPEG or PNG file into RGB bytes, as PIL's `convert("RGB")` gives them: grey repeated, CMYK
 //! converted, alpha dropped, EXIF rotation not applied.
+//!
+//! PNGs give PIL's bytes. JPEGs come near: the decoder rounds the inverse transform and interpolates
+//! halved colour planes otherwise than libjpeg-turbo, and has no option for it. On the pictures in
+//! `tests/fixtures/pictures` the largest difference is 2 and the mean 0.012 with whole colour planes, 3
+//! and 0.39 with halved ones (4:2:0).
 
 use std::io::Cursor;
 
