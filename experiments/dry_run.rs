@@ -116,15 +116,28 @@ impl Costs<'_> {
             None => String::new(),
         };
         format!(
-            ", {} on {}, {} (measured with {} of {} of run in {:.0} s{scaled}; reading data and drawing the \
+            ", {} on {}, {} (measured with {} of {} of run in {:.0} s{scaled}{}; reading data and drawing the \
              report not included)",
             about(total),
             cost.device,
             counted(self.threads, "thread"),
             counted(fewest, "step"),
             counted(self.known.len(), "kind"),
-            self.seconds
+            self.seconds,
+            load()
         )
+    }
+}
+
+/// What else the machine was doing, where the system tells (Linux) and it was too much: a measurement
+/// beside other work says what a run would take beside that work.
+fn load() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split(' ').next().and_then(|n| n.parse::<f64>().ok());
+    match load.filter(|load| *load > 1.25 * cores as f64) {
+        Some(load) => format!(", on a busy machine: load {load:.1} on {}", counted(cores, "core")),
+        None => String::new(),
     }
 }
 

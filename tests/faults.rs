@@ -8,9 +8,8 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Output, Stdio},
+    process::{Child, Stdio},
     sync::OnceLock,
-    time::{Duration, Instant},
 };
 
 #[path = "repro/common.rs"]
@@ -22,20 +21,11 @@ mod kills;
 #[path = "faults/limits.rs"]
 mod limits;
 
-use common::{sweep, text, timeless, tiny};
+use common::{failed, sweep, text, timeless, tiny, wait_for};
 
 /// The run that most tests here break. The key queue is part of what must come back.
 const ARGS: [&str; 6] = ["--imb", "4", "--methods", "rescom", "--set", "optim.epochs=4"];
 const RUN: &str = "fashion-mnist-imb4-rescom-seed0";
-
-/// Asserts the exit code and that there is exactly one line of error; returns standard error.
-fn failed(output: &Output, code: i32) -> String {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert_eq!(stderr.lines().filter(|l| l.starts_with("error:")).count(), 1, "{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    stderr
-}
 
 /// A folder of this test program that is made once and then only copied.
 fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
@@ -72,15 +62,6 @@ fn kill_after(mut child: Child, out: &Path, epoch: usize) {
     wait_for(&out.join(RUN).join(format!("checkpoint-{epoch:04}.json")), &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
-}
-
-fn wait_for(file: &Path, child: &mut Child) {
-    let started = Instant::now();
-    while !file.exists() {
-        assert!(started.elapsed() < Duration::from_secs(300), "{} never came", file.display());
-        assert!(child.try_wait().unwrap().is_none(), "ended before {}", file.display());
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn copy(from: &Path, to: &Path) {

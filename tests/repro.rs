@@ -26,6 +26,24 @@ fn a_sweep_leaves_whole_runs_and_a_report_and_is_not_made_twice() {
     {
         assert!(run.join(file).is_file(), "{file}");
     }
+    let json = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(run.join(name)).unwrap()).unwrap()
+    };
+    let provenance = json("provenance.json");
+    assert_eq!(provenance["version"], env!("CARGO_PKG_VERSION"));
+    assert!(provenance["libtorch"].as_str().unwrap().starts_with("2.11"), "{provenance}");
+    assert_eq!((&provenance["device"], &provenance["torch_threads"]), (&"cpu".into(), &1.into()));
+    assert_eq!(provenance["data_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(provenance["subset_sha256"], json("subset.json")["sha256"]);
+    let command = provenance["command"].as_array().unwrap();
+    assert_eq!(command.last().unwrap(), "ce,rescom,moco+bs");
+    assert_eq!(json("record.json")["provenance"], provenance);
+    let log = fs::read_to_string(run.join("log.txt")).unwrap();
+    assert_eq!(log.matches("test top-1").count(), 1, "{log}");
+    assert_eq!(log.lines().filter(|l| l.trim_start().starts_with("epoch ")).count(), 3, "{log}");
+    let checkpoints = fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name());
+    let checkpoints = checkpoints.filter(|n| n.to_str().unwrap().ends_with(".safetensors"));
+    assert_eq!(checkpoints.count(), 2, "the newest two are kept");
     let report = fs::read_to_string(tmp.path().join("report.md")).unwrap();
     assert!(report.lines().next().unwrap().contains("GENERATED"), "{report}");
     for name in ["accuracy", "classes", "curves"] {

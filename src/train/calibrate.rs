@@ -25,8 +25,10 @@ use crate::{
 const BUDGET: Duration = Duration::from_secs(10);
 /// Measured steps where the budget allows them.
 const STEPS: usize = 3;
-/// Images of the first steps, from which the size of the measured ones follows.
+/// Images of the first steps; the batch grows from there to the recipe's as far as the budget allows.
 const TRIAL: usize = 4;
+/// By what it grows.
+const GROWTH: usize = 8;
 /// Generated images; batches repeat them.
 const IMAGES: usize = 32;
 
@@ -111,24 +113,27 @@ pub fn measure(recipe: &Recipe, device: &str, threads: usize) -> Result<Cost> {
     let loader = |batch: usize| {
         repeated(&source, batch, LoaderOptions { batch_size: batch, ..options.clone() })
     };
-    let trial = full.min(TRIAL);
-    let first = timed_steps(&mut trainer, &loader(trial)?, 1)?;
-    let left = BUDGET.saturating_sub(began.elapsed()).as_secs_f64();
-    let affordable = left / (first / trial as f64 * (STEPS + 1) as f64);
-    // Halved until it fits: sizes like 64 and 32 are computed as efficiently per image as 128.
-    let fitting = std::iter::successors(Some(full), |b| Some(b / 2));
-    let batch =
-        fitting.take_while(|b| *b > trial).find(|b| *b as f64 <= affordable).unwrap_or(trial);
-    let (steps, step) = match batch > trial {
-        true => (STEPS, timed_steps(&mut trainer, &loader(batch)?, STEPS)?),
-        false => (1, first),
-    };
-    let step = step.max(timed_batches(&loader(batch)?)?) * full as f64 / batch as f64;
+    let deadline = began + BUDGET;
+    let mut batch = full.min(TRIAL);
+    let mut seconds = timed_steps(&mut trainer, &loader(batch)?, 1, deadline)?;
+    // Small batches cost more per image, so each size says at most what the next one costs.
+    while batch < full {
+        let next = full.min(batch * GROWTH);
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        if 2.0 * median(&seconds) * next as f64 / batch as f64 > left {
+            break;
+        }
+        batch = next;
+        let most = if batch == full { STEPS } else { 1 };
+        seconds = timed_steps(&mut trainer, &loader(batch)?, most, deadline)?;
+    }
+    let (steps, trained) = (seconds.len(), median(&seconds) / batch as f64);
+    let step = full as f64 * trained.max(timed_loading(&loader(batch)?, batch)?);
 
-    let evaluated = recipe.eval.batch_size.min(batch.max(trial) * options.views);
+    let evaluated = recipe.eval.batch_size.min(batch * options.views);
     let options = evaluation_options(recipe, threads)?;
     let loader = repeated(&source, evaluated, LoaderOptions { batch_size: evaluated, ..options })?;
-    let evaluated_image = timed_evaluation(&mut trainer, &loader)? / evaluated as f64;
+    let evaluated_image = timed_evaluation(&mut trainer, &loader, evaluated)?;
     let checkpoint = timed_checkpoint(&trainer, recipe)?;
     let device = trainer.device_name();
     Ok(Cost { step, evaluated_image, checkpoint, start, steps, batch, device })
@@ -159,12 +164,17 @@ fn repeated(
     Loader::new(Arc::clone(source), &ids, Streams::new(0), options)
 }
 
-/// Seconds of a step, the median of `steps` after one that is not counted (it prepares libtorch's
-/// kernels). The loader works beside it, as in a run.
-fn timed_steps(trainer: &mut Trainer, loader: &Loader<ImageSet>, steps: usize) -> Result<f64> {
-    let mut seconds = Vec::with_capacity(steps);
+/// Seconds of each of at most `most` steps, one at least, until the deadline, after one that is not
+/// counted (it prepares libtorch's kernels). The loader works beside it, as in a run.
+fn timed_steps(
+    trainer: &mut Trainer,
+    loader: &Loader<ImageSet>,
+    most: usize,
+    deadline: Instant,
+) -> Result<Vec<f64>> {
+    let mut seconds = Vec::with_capacity(most);
     let mut last = Instant::now();
-    for (number, batch) in loader.epoch(1).take(steps + 1).enumerate() {
+    for (number, batch) in loader.epoch(1).take(most + 1).enumerate() {
         let batch = batch?;
         let (h, w, c) = batch.shape;
         let rows = batch.images.len() / (h * w * c);
@@ -174,23 +184,31 @@ fn timed_steps(trainer: &mut Trainer, loader: &Loader<ImageSet>, steps: usize) -
         drop(batch);
         if number > 0 {
             seconds.push(last.elapsed().as_secs_f64());
+            if Instant::now() > deadline {
+                break;
+            }
         }
         last = Instant::now();
     }
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied().ok_or_else(|| Error::run("calibration: no step"))
+    if seconds.is_empty() { Err(Error::run("calibration: no step")) } else { Ok(seconds) }
 }
 
-/// Seconds in which the loader makes a batch, all its threads at work and nobody else.
-fn timed_batches(loader: &Loader<ImageSet>) -> Result<f64> {
+fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// Seconds in which the loader makes an image with its views, all its threads at work and nobody else.
+fn timed_loading(loader: &Loader<ImageSet>, batch: usize) -> Result<f64> {
     let batches = loader.batches() / 2;
     let start = Instant::now();
     loader.epoch(2).take(batches).try_for_each(|batch| batch.map(drop))?;
-    Ok(start.elapsed().as_secs_f64() / batches as f64)
+    Ok(start.elapsed().as_secs_f64() / (batches * batch) as f64)
 }
 
-/// Seconds of one batch of evaluation: the slower of trainer and loader.
-fn timed_evaluation(trainer: &mut Trainer, loader: &Loader<ImageSet>) -> Result<f64> {
+/// Seconds to evaluate one image: the slower of trainer and loader.
+fn timed_evaluation(trainer: &mut Trainer, loader: &Loader<ImageSet>, batch: usize) -> Result<f64> {
     let mut seconds = 0.0;
     // The first is not counted.
     for batch in loader.epoch(0).take(2) {
@@ -201,7 +219,7 @@ fn timed_evaluation(trainer: &mut Trainer, loader: &Loader<ImageSet>) -> Result<
         let _ = trainer.logits(Images { values: &batch.images, shape })?;
         seconds = start.elapsed().as_secs_f64();
     }
-    Ok(timed_batches(loader)?.max(seconds))
+    Ok(timed_loading(loader, batch)?.max(seconds / batch as f64))
 }
 
 fn timed_checkpoint(trainer: &Trainer, recipe: &Recipe) -> Result<f64> {

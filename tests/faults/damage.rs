@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::{
     ARGS, RUN, checkpoints,
-    common::{repro, sweep},
-    content, copy, ends_as_if_never_interrupted, failed, stopped, whole,
+    common::{failed, repro, sweep},
+    content, copy, ends_as_if_never_interrupted, stopped, whole,
 };
 
 fn flip_a_byte(path: &std::path::Path) {

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     ARGS, RUN, checkpoints,
-    common::{sweep, tiny},
-    content, copy, ends_as_if_never_interrupted, failed, stopped,
+    common::{failed, sweep, tiny},
+    content, copy, ends_as_if_never_interrupted, stopped,
 };
 
 /// The command below a limit of the shell. XFSZ ignored, a write beyond `ulimit -f` fails as on a full

@@ -4,7 +4,8 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, Output},
+    time::{Duration, Instant},
 };
 
 /// A sweep so small that a run takes seconds.
@@ -59,4 +60,23 @@ pub(crate) fn timeless(run: &Path) -> serde_json::Value {
         epoch.as_object_mut().unwrap().remove("train_seconds");
     }
     record
+}
+
+/// Asserts the exit code and that there is exactly one line of error; returns standard error.
+pub(crate) fn failed(output: &Output, code: i32) -> String {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.lines().filter(|l| l.starts_with("error:")).count(), 1, "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
+
+/// Waits until the process has written `file`.
+pub(crate) fn wait_for(file: &Path, child: &mut Child) {
+    let started = Instant::now();
+    while !file.exists() {
+        assert!(started.elapsed() < Duration::from_secs(300), "{} never came", file.display());
+        assert!(child.try_wait().unwrap().is_none(), "ended before {}", file.display());
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
