@@ -43,15 +43,28 @@ fn timeless(folder: &Path) -> BTreeMap<String, Vec<u8>> {
                 let text = String::from_utf8(bytes).unwrap();
                 let (body, origin) = text.split_once("## Where this comes from").unwrap();
                 assert!(origin.contains("rescom-repro fashion-mnist"), "{origin}");
-                bytes = body.into();
+                bytes = without_sections(body, "### Time per epoch").into();
             }
             "runs.csv" => bytes = without_column(&bytes, "seconds").into(),
             "runs.parquet" => bytes.clear(),
+            name if name.ends_with("-time.csv") => bytes.clear(),
             _ => {}
         }
         files.insert(name, bytes);
     }
     files
+}
+
+/// Markdown without the sections of this heading.
+fn without_sections(text: &str, heading: &str) -> String {
+    let mut left_out = false;
+    let kept = text.lines().filter(|line| {
+        if line.starts_with('#') {
+            left_out = *line == heading;
+        }
+        !left_out
+    });
+    kept.map(|line| format!("{line}\n")).collect()
 }
 
 fn without_column(csv: &[u8], column: &str) -> String {

@@ -27,7 +27,7 @@ const BUDGET: Duration = Duration::from_secs(10);
 const STEPS: usize = 3;
 /// Images of the first steps; the batch grows from there to the recipe's as far as the budget allows.
 const TRIAL: usize = 4;
-/// By what it grows.
+/// By what it grows once two sizes tell what a step costs besides its images.
 const GROWTH: usize = 8;
 /// Generated images; batches repeat them.
 const IMAGES: usize = 32;
@@ -114,21 +114,23 @@ pub fn measure(recipe: &Recipe, device: &str, threads: usize) -> Result<Cost> {
         repeated(&source, batch, LoaderOptions { batch_size: batch, ..options.clone() })
     };
     let deadline = began + BUDGET;
-    let mut batch = full.min(TRIAL);
+    let mut sizes = Sizes(Vec::new());
+    let (mut batch, mut steps) = (full.min(TRIAL), 1);
     let mut seconds = timed_steps(&mut trainer, &loader(batch)?, 1, deadline)?;
-    // Small batches cost more per image, so each size says at most what the next one costs.
+    sizes.0.push((batch, median(&seconds)));
     while batch < full {
-        let next = full.min(batch * GROWTH);
-        let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
-        if 2.0 * median(&seconds) * next as f64 / batch as f64 > left {
+        let (next, expected) = sizes.next(full);
+        if expected > deadline.saturating_duration_since(Instant::now()).as_secs_f64() {
             break;
         }
         batch = next;
         let most = if batch == full { STEPS } else { 1 };
         seconds = timed_steps(&mut trainer, &loader(batch)?, most, deadline)?;
+        sizes.0.push((batch, median(&seconds)));
+        steps = seconds.len();
     }
-    let (steps, trained) = (seconds.len(), median(&seconds) / batch as f64);
-    let step = full as f64 * trained.max(timed_loading(&loader(batch)?, batch)?);
+    let loading = full as f64 * timed_loading(&loader(batch)?, batch)?;
+    let step = sizes.step(full).max(loading);
 
     let evaluated = recipe.eval.batch_size.min(batch * options.views);
     let options = evaluation_options(recipe, threads)?;
@@ -191,6 +193,39 @@ fn timed_steps(
         last = Instant::now();
     }
     if seconds.is_empty() { Err(Error::run("calibration: no step")) } else { Ok(seconds) }
+}
+
+/// Batch sizes, growing, and the seconds of a step of each.
+struct Sizes(Vec<(usize, f64)>);
+
+impl Sizes {
+    /// Seconds of a step of `batch` images, as large as the last or larger. With two sizes what a step
+    /// costs besides its images is told apart from the cost per image; with one it is not, and the
+    /// estimate errs on the long side.
+    fn step(&self, batch: usize) -> f64 {
+        match *self.0.as_slice() {
+            [] => 0.0,
+            [(only, seconds)] => seconds * batch as f64 / only as f64,
+            [.., (smaller, less), (larger, more)] => {
+                let each = ((more - less) / (larger - smaller) as f64).max(0.0);
+                more + each * (batch - larger) as f64
+            }
+        }
+    }
+
+    /// The next size on the way to `full`, and what measuring it should take.
+    fn next(&self, full: usize) -> (usize, f64) {
+        match *self.0.as_slice() {
+            // Small batches cost little more per step, until they cost twice as much: a risk worth
+            // taking for a second size.
+            [(only, seconds)] => (full.min(2 * only), 2.0 * seconds),
+            _ => {
+                let last = self.0.last().map_or(1, |(batch, _)| *batch);
+                let next = full.min(GROWTH * last);
+                (next, 2.0 * self.step(next))
+            }
+        }
+    }
 }
 
 fn median(seconds: &[f64]) -> f64 {
@@ -264,6 +299,20 @@ mod tests {
         assert_eq!(cost.of_run(&r, 4, 5000), expected);
         let every = recipe(&["optim.epochs=3", "optim.warmup-epochs=1", "eval.every=1"]);
         assert_eq!(cost.of_run(&every, 0, 100), 1000.0 + 30.0 + 0.5 * 300.0);
+    }
+
+    #[test]
+    fn two_sizes_tell_overhead_from_the_cost_of_images() {
+        assert_eq!(Sizes(vec![(4, 1.0)]).step(128), 32.0);
+        assert_eq!(Sizes(vec![(4, 1.0)]).next(128), (8, 2.0));
+        // 0.9 s besides 0.025 s per image.
+        let two = Sizes(vec![(4, 1.0), (8, 1.1)]);
+        assert!((two.step(128) - 4.1).abs() < 1e-9);
+        let (next, expected) = two.next(128);
+        assert!(next == 64 && (expected - 5.0).abs() < 1e-9, "{expected}");
+        // Noise that makes a larger batch faster is no negative cost.
+        assert_eq!(Sizes(vec![(4, 1.0), (8, 0.9)]).step(128), 0.9);
+        assert_eq!(Sizes(vec![(4, 1.0), (64, 2.0), (100, 3.0)]).step(100), 3.0);
     }
 
     #[test]

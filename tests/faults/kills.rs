@@ -20,7 +20,7 @@ fn many_kills_at_random_moments_change_no_bit() {
     let tmp = tempfile::tempdir().unwrap();
     let reference = tmp.path().join("reference");
     let started = Instant::now();
-    assert!(tiny(&reference, &ARGS).output().unwrap().success());
+    assert!(tiny(&reference, &ARGS).output().unwrap().status.success());
     let length = started.elapsed();
     println!("an uninterrupted run takes {:.1} s", length.as_secs_f64());
 
