@@ -10,8 +10,9 @@ use rescom::{
     report::training::{FinishedRun, training_report},
     rng::Streams,
     run::{
-        BestEpoch, EpochRecord, Evaluation, GroupAccuracy, Provenance, RecipeFile, ReliabilityBin,
-        RunRecord,
+        BestEpoch, EasyPairCurves, EpochRecord, Evaluation, FeatureSample, FeatureSummary,
+        GroupAccuracy, GroupSimilarity, Provenance, RecipeFile, ReliabilityBin, RunFeatures,
+        RunRecord, SIMILARITY_BINS, Space,
     },
 };
 
@@ -347,4 +348,120 @@ fn confusion_and_reliability_are_those_of_all_seeds() {
     let first = svg.find("kind 0").unwrap();
     assert!(first < svg.find("kind 9").unwrap());
     assert!(svg.contains("share of the true class (%)"));
+}
+
+/// Features as they might be: clusters by class, pairs that become less alike towards the tail, and
+/// gradients of a V and of a steep fall.
+fn features(record: &RunRecord) -> RunFeatures {
+    let seed = record.recipe.run.seed;
+    let mut rng = Streams::new(seed).stream("features", &[]);
+    let mut group = |mean: f64| {
+        let mut histogram = vec![0; SIMILARITY_BINS];
+        let mut sum = 0.0;
+        for _ in 0..2000 {
+            let cosine = mean + 0.4 * (rng.random::<f64>() + rng.random::<f64>() - 1.0);
+            let cosine = cosine.clamp(-1.0, 0.999);
+            histogram[((cosine + 1.0) * SIMILARITY_BINS as f64 / 2.0) as usize] += 1;
+            sum += cosine;
+        }
+        Some(GroupSimilarity { classes: 3, pairs: 2000, mean: sum / 2000.0, histogram })
+    };
+    let classes = record.counts.len();
+    let positive: Vec<f64> = (0..100).map(|r| (f64::from(r) / 60.0 - 0.5).abs() * 0.01).collect();
+    let negative: Vec<f64> = (0..900).map(|r| 0.02 * (-f64::from(r) / 80.0).exp()).collect();
+    let summary = FeatureSummary {
+        epoch: 4,
+        checkpoint_sha256: "0".into(),
+        space: if record.recipe.method.name.is_contrastive() {
+            Space::Projection
+        } else {
+            Space::Encoder
+        },
+        dim: 8,
+        images: 20 * classes as u64,
+        many: group(0.7),
+        medium: group(0.6),
+        few: group(0.5),
+        easy: EasyPairCurves {
+            anchors: 50,
+            temperature: 0.2,
+            positive_similarity: (0..100).map(|r| 1.0 - f64::from(r) / 100.0).collect(),
+            positive_gradient: positive,
+            negative_similarity: (0..900).map(|r| 0.9 - f64::from(r) / 900.0).collect(),
+            negative_gradient: negative,
+        },
+    };
+    let labels: Vec<u32> = (0..20 * classes as u32).map(|i| i % classes as u32).collect();
+    let value = |(label, d): (u32, u32)| {
+        rng.random::<f32>() + if label % 8 == d { 3.0 } else { 0.2 * (label / 8) as f32 }
+    };
+    let cells = labels.iter().flat_map(|&label| (0..8).map(move |d| (label, d)));
+    let features = cells.map(value).collect();
+    RunFeatures { summary, sample: FeatureSample { dim: 8, features, labels } }
+}
+
+#[test]
+fn trained_features_are_shown_where_they_were_measured() {
+    let mut runs = sweep(FASHION, &["ce", "rescom", "rescom-no-loss"], &[100], 2);
+    let without = Report::of(&runs);
+    assert!(!without.text("report.md").contains("Trained features"));
+    for run in &mut runs {
+        run.features = Some(features(&run.record));
+    }
+    runs[5].features = None;
+    let report = Report::of(&runs);
+    let rows = report.table("fashion-mnist-natural-similarity.csv");
+    let seeds: Vec<&str> = rows.iter().map(|r| r["seeds"].as_str()).collect();
+    assert_eq!(seeds, ["2", "2", "1"]);
+    assert_eq!(
+        (&*rows[0]["measured on"], &*rows[1]["measured on"]),
+        ("encoder features", "projections")
+    );
+    // A density integrates to one, over both seeds together.
+    let densities = report.table("fashion-mnist-natural-densities.csv");
+    let of_ce = densities.iter().filter(|r| r["method"] == "ce" && r["group"] == "many");
+    let sum: f64 = of_ce.map(|r| r["density"].parse::<f64>().unwrap()).sum();
+    assert!((sum * 2.0 / SIMILARITY_BINS as f64 - 1.0).abs() < 1e-4, "{sum}");
+    let curve = report.table("fashion-mnist-natural-easy-pairs.csv");
+    assert_eq!(curve.iter().filter(|r| r["method"] == "rescom").count(), 1000);
+    let text = report.text("report.md");
+    assert!(text.contains("T = 0.2, 50 anchors with 100 positives and 900 negatives each"));
+    for (figure, name) in [("similarity", "few-shot classes"), ("easy-pairs", "rescom-no-loss")] {
+        let svg = report.text(&format!("fashion-mnist-natural-{figure}.svg"));
+        assert!(svg.contains(name), "{name} in {figure}");
+    }
+    if cfg!(feature = "train") {
+        let rows = report.table("fashion-mnist-natural-tsne.csv");
+        assert_eq!(rows.len(), 2 * 200);
+        assert!(report.text("fashion-mnist-natural-tsne.svg").contains("kind 9 (5)"));
+        assert!(text.contains("t-SNE of the encoder features of 200 test images"));
+    }
+}
+
+#[test]
+fn differences_are_those_of_runs_with_the_same_seed() {
+    let mut runs = sweep(FASHION, &["ce", "rescom"], &[100], 4);
+    // Seed 0 of ce and seed 3 of rescom are missing: two seeds are left.
+    runs.remove(7);
+    runs.remove(0);
+    let report = Report::of(&runs);
+    let rows = report.table("fashion-mnist-natural-paired.csv");
+    assert_eq!(rows.len(), 2);
+    let top1 = |method: &str, seed: u64| {
+        let found = runs
+            .iter()
+            .map(|r| &r.record)
+            .find(|r| r.recipe.method.name.to_string() == method && r.recipe.run.seed == seed);
+        100.0 * found.unwrap().last.top1
+    };
+    let gain: Vec<f64> = [1, 2].iter().map(|&s| top1("rescom", s) - top1("ce", s)).collect();
+    let mean = (gain[0] + gain[1]) / 2.0;
+    // Two pairs: half a width of t(0.975, 1) = 12.7062 times |a - b| / 2.
+    let half = 12.706_204_7 * (gain[0] - gain[1]).abs() / 2.0;
+    let expected = format!("{mean:+.1} [{:+.1}, {:+.1}]", mean - half, mean + half);
+    assert_eq!((&rows[0]["method"], &rows[0]["minus"]), (&"rescom".into(), &"ce".into()));
+    assert_eq!((&rows[0]["top-1"], &rows[0]["seeds in common"]), (&expected, &"2".into()));
+    // The other way round the signs turn.
+    assert_eq!((&rows[1]["method"], &rows[1]["minus"]), (&"ce".into(), &"rescom".into()));
+    assert!(rows[1]["top-1"].starts_with(&format!("{:+.1} [", -mean)));
 }

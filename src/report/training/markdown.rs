@@ -130,10 +130,17 @@ fn origin(records: &[&RunRecord]) -> String {
         )
     };
     let lines: BTreeSet<String> = records.iter().map(line).collect();
+    let skipped: usize = records.iter().flat_map(|r| r.provenance.skipped_pictures).sum();
+    let skipped = match skipped {
+        0 => "",
+        _ => {
+            " Some runs left out pictures that cannot be decoded: `skipped-pictures.txt` in their folders."
+        }
+    };
     let seconds: f64 = records.iter().map(|r| r.seconds).sum();
     format!(
         "## Where this comes from\n\n{}\n\nTraining and evaluation of all runs took {seconds:.0} s. Each run's folder \
-         holds its recipe, subset manifest, records and checkpoints.\n",
+         holds its recipe, subset manifest, records and checkpoints.{skipped}\n",
         lines.iter().map(|l| format!("* {l}")).collect::<Vec<_>>().join("\n"),
     )
 }

@@ -2,11 +2,13 @@
 
 mod ablation;
 mod cells;
+mod comparison;
 mod diagnostics;
 #[cfg(feature = "train")]
 mod embedding;
 mod features;
 mod markdown;
+mod paired;
 #[cfg(feature = "train")]
 mod parquet;
 mod plots;
@@ -16,6 +18,7 @@ mod tables;
 
 pub use cells::{Arm, Cell, FinishedRun, Group, Spread};
 pub use markdown::training_report;
+pub use paired::PairedDifference;
 #[cfg(feature = "train")]
 pub use parquet::runs_parquet;
 pub use settings::Settings;

@@ -3,7 +3,7 @@
 use super::{
     Files, ablation,
     cells::Group,
-    diagnostics, features, plots, settings,
+    comparison, diagnostics, features, plots, settings,
     tables::{self, factor_text},
 };
 use crate::{
@@ -75,6 +75,7 @@ pub(super) fn section(group: &Group<'_>) -> Result<Section> {
     out.paragraph(&format!("## {}, {} class order", set_title(group.set), order_name(group.order)));
     out.paragraph(&class_order_note(group));
     accuracy(group, &mut out)?;
+    same_seeds(group, &mut out);
     modules(group, &mut out)?;
     classes(group, &mut out)?;
     calibration(group, &mut out)?;
@@ -119,6 +120,17 @@ fn unlike_note(group: &Group<'_>) -> Result<String> {
         "**Not only the methods differ:** at one imbalance factor the recipes differ in {} as well.",
         keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
     ))
+}
+
+fn same_seeds(group: &Group<'_>, out: &mut Section) {
+    let Some(table) = comparison::paired_table(group) else { return };
+    out.heading("Differences on the same seeds");
+    out.table("paired", &table);
+    out.paragraph(
+        "Mean over the seeds that both methods have of the difference of the last epoch's accuracy, in points, with the \
+         95 % t-interval of paired differences (none for one seed). A seed decides on initial weights, order and \
+         augmentation, not on the subset of images; no correction is made for the number of comparisons.",
+    );
 }
 
 fn modules(group: &Group<'_>, out: &mut Section) -> Result<()> {
