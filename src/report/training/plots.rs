@@ -125,7 +125,8 @@ pub(super) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
         });
         let lines = lines.collect();
         let x = class_axis(run, &order);
-        let y = Axis::linear("class accuracy (%)", 0.0, 107.0);
+        let y = Axis::linear("class accuracy (%)", 0.0, 107.0)
+            .with_ticks((0..=5).map(|k| 20.0 * f64::from(k)));
         let mut panel =
             Panel::new(format!("imbalance factor {}", factor_text(factor)), x, y, lines);
         panel.verticals = shot_borders(&order, &run.counts);

@@ -101,7 +101,8 @@ fn accuracy(group: &Group<'_>, out: &mut Section) -> Result<()> {
     out.figure(
         "accuracy",
         "Top-1 accuracy against the imbalance factor. Error bars, where there are several seeds, are one sample standard \
-         deviation; methods are shifted sideways so that the bars stand apart.",
+         deviation; methods are shifted sideways so that the bars stand apart. Rings, where \
+         there are any, are published numbers.",
         rendered,
     );
     out.heading("Shot groups and calibration (last epoch)");
