@@ -5,13 +5,19 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod compare;
+mod convert;
 mod data;
 mod doctor;
 mod dry_run;
+mod evaluate;
+mod features;
 mod interrupt;
 mod plan;
 mod progress;
 mod report;
+mod saved;
+mod stage2;
 mod subset;
 mod sweep;
 
@@ -38,6 +44,16 @@ enum Command {
     Cifar(Box<plan::CifarArgs>),
     /// Write the report of finished runs anew, from their records alone.
     Report(report::ReportArgs),
+    /// Evaluate a run's network on the whole test set, or on corrupted images.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Retrain the classifier of a finished run with stage 2 of MiSLAS, as a run of its own.
+    Stage2(stage2::Stage2Args),
+    /// Write a run's features for `rescom-sim from-features`, and their summary for the report.
+    Features(features::FeaturesArgs),
+    /// Compare two sweeps, runs or methods seed by seed.
+    Compare(compare::CompareArgs),
+    /// Bring a PyTorch state dict or a checkpoint under the names they have in common.
+    Convert(convert::ConvertArgs),
     /// Fetch, check, generate and look at data sets.
     Data(data::DataArgs),
     /// The images of a long-tailed subset: choose, compare, export.
@@ -54,11 +70,25 @@ enum Command {
     },
 }
 
+/// The sweep that a recorded command line asks for; none if it is of another command or version.
+fn plan_of(command: &[String]) -> Option<plan::PlanRequest> {
+    match Cli::try_parse_from(command).ok()?.command {
+        Command::FashionMnist(args) => Some(args.plan()),
+        Command::Cifar(args) => Some(args.plan()),
+        _ => None,
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::FashionMnist(args) => sweep::run(&args.plan()),
         Command::Cifar(args) => sweep::run(&args.plan()),
         Command::Report(args) => report::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Stage2(args) => stage2::run(&args),
+        Command::Features(args) => features::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Subset(args) => subset::run(&args),
         Command::Doctor(args) => doctor::run(&args),

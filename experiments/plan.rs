@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use rescom::{
     Error, Result,
-    run::{ClassOrder, DataSetId, Marks, Method, Recipe, RecipeFile},
+    run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, Recipe, RecipeFile},
 };
 use serde::Serialize;
 use toml::Value;
@@ -275,7 +275,7 @@ impl PlanRequest {
         }
         self.args.set.iter().try_for_each(|s| file.set_text(s))?;
         let (recipe, marks) = file.resolve()?;
-        Ok(PlannedRun { id: run_id(&recipe), recipe, marks })
+        Ok(PlannedRun { id: run_id(&recipe, recipe.method.name.into()), recipe, marks })
     }
 
     fn shard(&self) -> Result<(usize, usize)> {
@@ -300,16 +300,16 @@ fn order_name(order: ClassOrder) -> &'static str {
     }
 }
 
-fn run_id(recipe: &Recipe) -> String {
+/// Folder name of a run of `recipe`, which is of its method or of stage 2 after it.
+pub(crate) fn run_id(recipe: &Recipe, label: MethodLabel) -> String {
     let order = match recipe.data.class_order {
         ClassOrder::Natural => String::new(),
         other => format!("-{}", order_name(other)),
     };
     format!(
-        "{}-imb{}{order}-{}-seed{}",
+        "{}-imb{}{order}-{label}-seed{}",
         recipe.data.set.name(),
         recipe.data.imbalance_factor,
-        recipe.method.name,
         recipe.run.seed
     )
 }

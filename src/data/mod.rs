@@ -7,6 +7,7 @@
 mod archive;
 pub mod cache;
 pub mod cifar;
+mod corrupted;
 mod debian;
 mod decode;
 #[cfg(feature = "train")]
@@ -16,11 +17,13 @@ mod files;
 pub mod idx;
 mod loader;
 mod names;
+pub mod npy;
 mod pickle;
 mod set;
 mod sources;
 pub mod synthetic;
 
+pub use corrupted::{CorruptedSets, SEVERITIES};
 pub use files::ImageFiles;
 pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
 pub use set::{Broken, DataSet, ImageSet, ImageSource};

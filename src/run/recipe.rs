@@ -202,6 +202,15 @@ impl RecipeFile {
         Ok(Self { table, presets, marks, source: source.to_owned() })
     }
 
+    /// A resolved recipe's text with the marks of its values, to change some of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the text is no TOML.
+    pub fn resolved(text: &str, marks: Marks, source: &str) -> Result<Self> {
+        let table = text.parse().map_err(|e| Error::input(toml_fault(source, text, &e)))?;
+        Ok(Self { table, presets: BTreeMap::new(), marks, source: source.to_owned() })
+    }
+
     /// Applies the preset `name`, a table of dotted keys and values in the file itself. `full` is
     /// the file as it stands and always exists.
     ///

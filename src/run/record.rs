@@ -87,6 +87,8 @@ pub struct Stage2Source {
     pub epoch: usize,
     /// SHA-256 of its checkpoint file, hex.
     pub checkpoint_sha256: String,
+    /// The command line that trained it, which says where the images are.
+    pub command: Vec<String>,
 }
 
 /// What a finished run leaves: everything that a report needs.

@@ -56,6 +56,14 @@ pub(super) fn device(name: &str) -> Result<Device> {
     )))
 }
 
+/// "cpu" or "cuda:N".
+pub(super) fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(n) => format!("cuda:{n}"),
+        _ => "cpu".into(),
+    }
+}
+
 /// A float tensor [N, K] as an array.
 pub(super) fn rows(tensor: &Tensor) -> Result<Array2<f32>> {
     let size = tensor.size();

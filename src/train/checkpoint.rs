@@ -27,12 +27,22 @@ pub(super) struct Checkpoint {
     pub(super) seconds: f64,
 }
 
-fn tensor_file(dir: &RunDir, epoch: usize) -> PathBuf {
+pub(super) fn tensor_file(dir: &RunDir, epoch: usize) -> PathBuf {
     dir.file(&format!("checkpoint-{epoch:04}.safetensors"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// SHA-256 of `bytes`, hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// SHA-256 of the tensor file of the checkpoint of `epoch`, as written with it.
+///
+/// # Errors
+/// [`Error::Io`] if there is none.
+pub(super) fn sha256_of(dir: &RunDir, epoch: usize) -> Result<String> {
+    let about: Checkpoint = atomic::read_json(&tensor_file(dir, epoch).with_extension("json"))?;
+    Ok(about.sha256)
 }
 
 /// Writes the checkpoint of `epoch` and removes all but the newest `keep`.
@@ -49,7 +59,7 @@ pub(super) fn save(
     let bytes = to_safetensors(state)?;
     let path = tensor_file(dir, epoch);
     atomic::write(&path, &bytes)?;
-    let sha256 = hex(&Sha256::digest(&bytes));
+    let sha256 = sha256(&bytes);
     atomic::write_json(&path.with_extension("json"), &Checkpoint { epoch, sha256, seconds })?;
     let kept: Vec<usize> = epochs(dir, ".json")?.into_iter().rev().take(keep).collect();
     // Tensors without their .json are left where a save or a removal was killed.
@@ -127,7 +137,7 @@ pub fn inspect(path: &Path, recipe: &Recipe) -> Result<()> {
 fn load(path: &Path) -> Result<(Checkpoint, HostTensors)> {
     let about: Checkpoint = atomic::read_json(&path.with_extension("json"))?;
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    if hex(&Sha256::digest(&bytes)) != about.sha256 {
+    if sha256(&bytes) != about.sha256 {
         return Err(Error::input(format!(
             "{}: damaged, its checksum is not the one written with it",
             path.display()

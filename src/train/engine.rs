@@ -10,7 +10,9 @@ use std::{
 };
 
 use super::{
-    Images, Metrics, StepOutcome, Trainer, checkpoint,
+    HostTensors, Images, StepOutcome, Trainer, checkpoint,
+    evaluate::{evaluate, last_and_best},
+    features,
     recipe::trainer_spec,
     schedule::learning_rate,
     selection::{Selection, first_per_class},
@@ -20,15 +22,13 @@ use crate::{
     data::{Broken, ImageSource, Loader},
     longtail::ClassCounts,
     rng::Streams,
-    run::{
-        BestEpoch, EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir, RunRecord, atomic,
-    },
+    run::{EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir, RunRecord, atomic},
 };
 
 pub use super::selection::{evaluation_options, size, steps, subset_rule, training_options};
 
 /// Images from memory or from files.
-type Source = dyn ImageSource;
+pub(super) type Source = dyn ImageSource;
 
 /// One run to be made.
 pub struct Job<'a> {
@@ -129,6 +129,7 @@ pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Res
         observer.epoch(&record);
         epochs.push(record);
     }
+    features::of_finished(&mut session.trainer, job, &session.counts, total)?;
     session.finish(epochs, seconds).map(|r| Outcome::Finished(Box::new(r)))
 }
 
@@ -139,28 +140,13 @@ impl<'a> Session<'a> {
         let counts = chosen.counts;
         let spec = trainer_spec(recipe, counts.classes());
         let trainer = Trainer::new(&spec, &counts, recipe.run.seed, job.device)?;
-        let provenance = provenance(job, chosen.sha256, &trainer);
+        let provenance = provenance(job, chosen.sha256, trainer.device_name());
         let streams = Streams::new(recipe.run.seed);
         let options = training_options(recipe, job.threads)?;
         let train = Loader::new(Arc::clone(&job.train), &chosen.ids, streams, options)?;
-        let options = evaluation_options(recipe, job.threads)?;
-        let evaluation = |per_class: usize| {
-            let ids = first_per_class(&job.test, per_class);
-            Loader::new(Arc::clone(&job.test), &ids, streams, options.clone())
-        };
-        let interim = recipe.eval.interim_per_class;
-        let interim = (interim > 0).then(|| evaluation(interim)).transpose()?;
-        let test = evaluation(0)?;
-        Ok(Self {
-            job,
-            counts,
-            trainer,
-            train,
-            interim,
-            test,
-            manifest: chosen.manifest,
-            provenance,
-        })
+        let (interim, test) = test_loaders(job)?;
+        let manifest = chosen.manifest;
+        Ok(Self { job, counts, trainer, train, interim, test, manifest, provenance })
     }
 
     /// Writes `skipped-pictures.txt` if pictures are left out, and says how many.
@@ -201,7 +187,8 @@ impl<'a> Session<'a> {
             let images = Images { values: &batch.images, shape: [rows, c, h, w] };
             let outcome = self.trainer.step(images, &batch.labels, lr)?;
             if !outcome.applied {
-                return Err(self.diverged(epoch, number + 1, &batch.ids, &outcome));
+                let place = (epoch, number + 1, &batch.ids[..]);
+                return Err(diverged(self.job, self.trainer.state(), place, &outcome));
             }
             for (sum, loss) in
                 sums.iter_mut().zip([outcome.loss_cls, outcome.loss_con, outcome.loss])
@@ -224,24 +211,6 @@ impl<'a> Session<'a> {
         Ok(Some(EpochRecord { epoch, lr, loss_cls, loss_con, loss, steps, test, train_seconds }))
     }
 
-    fn diverged(&self, epoch: usize, step: usize, ids: &[u32], outcome: &StepOutcome) -> Error {
-        let path = self.job.dir.file("diverged.safetensors");
-        let saved = self
-            .trainer
-            .state()
-            .and_then(|s| super::to_safetensors(&s))
-            .and_then(|bytes| atomic::write(&path, &bytes));
-        let where_saved = match saved {
-            Ok(()) => format!("the state before the step is in {}", path.display()),
-            Err(e) => format!("the state could not be saved ({e})"),
-        };
-        Error::run(format!(
-            "loss {:.4e} with gradient norm {:.4e} in epoch {epoch}, step {step}, training images {ids:?}; {where_saved}; \
-             try a lower optim.lr or more optim.warmup-epochs",
-            outcome.loss, outcome.grad_norm
-        ))
-    }
-
     fn evaluation_after(&mut self, epoch: usize) -> Result<Option<Evaluation>> {
         let recipe = self.job.recipe;
         if epoch == recipe.optim.epochs {
@@ -255,19 +224,7 @@ impl<'a> Session<'a> {
     }
 
     fn finish(self, mut epochs: Vec<EpochRecord>, seconds: f64) -> Result<RunRecord> {
-        let tested = || epochs.iter().filter_map(|e| Some((e.epoch, e.test.as_ref()?)));
-        let Some((_, last)) = tested().next_back() else {
-            return Err(Error::run("no epoch was evaluated"));
-        };
-        let last = last.clone();
-        // Only evaluations on the whole test set compare. The first of equals, so that more epochs
-        // never change what is called best.
-        let whole = tested().filter(|(_, t)| t.images == last.images);
-        let best = whole.reduce(|best, t| if t.1.top1 > best.1.top1 { t } else { best });
-        let (epoch, best) = best.unwrap_or((epochs.len(), &last));
-        let mut best = BestEpoch { epoch, test: best.clone() };
-        best.test.confusion.clear();
-        epochs.iter_mut().filter_map(|e| e.test.as_mut()).for_each(|t| t.confusion.clear());
+        let (last, best) = last_and_best(&mut epochs)?;
         let record = RunRecord {
             id: self.job.id.to_owned(),
             recipe: self.job.recipe.clone(),
@@ -286,32 +243,47 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Evaluates on the images of `loader`: eval mode, one view, no prior.
-///
-/// # Errors
-/// As [`Trainer::logits`] and [`Metrics::add`].
-fn evaluate(
-    trainer: &mut Trainer,
-    loader: &Loader<Source>,
-    counts: &ClassCounts,
-) -> Result<Evaluation> {
-    let mut metrics = Metrics::new(counts);
-    for batch in loader.epoch(0) {
-        let batch = batch?;
-        let (h, w, c) = batch.shape;
-        let logits = trainer
-            .logits(Images { values: &batch.images, shape: [batch.labels.len(), c, h, w] })?;
-        metrics.add(&logits, &batch.labels)?;
-    }
-    metrics.finish()
+/// Loaders of the test images for evaluations before the last one, where the recipe wants fewer there,
+/// and of all of them.
+pub(super) fn test_loaders(job: &Job<'_>) -> Result<(Option<Loader<Source>>, Loader<Source>)> {
+    let options = evaluation_options(job.recipe, job.threads)?;
+    let streams = Streams::new(job.recipe.run.seed);
+    let loader = |per_class: usize| {
+        let ids = first_per_class(&job.test, per_class);
+        Loader::new(Arc::clone(&job.test), &ids, streams, options.clone())
+    };
+    let interim = job.recipe.eval.interim_per_class;
+    Ok(((interim > 0).then(|| loader(interim)).transpose()?, loader(0)?))
 }
 
-fn provenance(job: &Job<'_>, subset_sha256: String, trainer: &Trainer) -> Provenance {
+/// Saves the state before the step that failed, and says where that was: epoch, step, ids of its images.
+pub(super) fn diverged(
+    job: &Job<'_>,
+    state: Result<HostTensors>,
+    (epoch, step, ids): (usize, usize, &[u32]),
+    outcome: &StepOutcome,
+) -> Error {
+    let path = job.dir.file("diverged.safetensors");
+    let saved = state
+        .and_then(|s| super::to_safetensors(&s))
+        .and_then(|bytes| atomic::write(&path, &bytes));
+    let where_saved = match saved {
+        Ok(()) => format!("the state before the step is in {}", path.display()),
+        Err(e) => format!("the state could not be saved ({e})"),
+    };
+    Error::run(format!(
+        "loss {:.4e} with gradient norm {:.4e} in epoch {epoch}, step {step}, training images {ids:?}; {where_saved}; \
+         try a lower rate (optim.lr; of stage 2 stage2.lr) or more optim.warmup-epochs",
+        outcome.loss, outcome.grad_norm
+    ))
+}
+
+pub(super) fn provenance(job: &Job<'_>, subset_sha256: String, device: String) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("RESCOM_COMMIT").unwrap_or("unknown").to_owned(),
         libtorch: super::runtime().version.unwrap_or_else(|| "unknown".into()),
-        device: trainer.device_name(),
+        device,
         torch_threads: job.threads,
         loader_threads: job.threads,
         data_source: job.train.place().to_owned(),

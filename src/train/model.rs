@@ -1,10 +1,13 @@
 //! Encoder, classifier and projection head as one network: `encoder.*`, `linear.*`, `mlp.{0,1,3}.*`.
 
+use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
 use super::{
+    border::{Images, rows},
     config::{EncoderSpec, Precision},
     encoder::{Encoder, Watch},
+    evaluate::Outputs,
     host::HostTensors,
     layout::{BatchNorm, Layout, Linear},
     store::{Pass, Store, TorchResult},
@@ -110,6 +113,23 @@ impl Model {
     /// Images [N, C, H, W] on the model's device through encoder and heads.
     pub(super) fn forward(&mut self, images: &Tensor, train: bool) -> TorchResult<Output> {
         self.forward_watched(images, train, &mut |_, _| {})
+    }
+
+    /// The logits of [`outputs`](Self::outputs) alone.
+    pub(super) fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
+        let images = images.to_torch(self.device())?;
+        rows(&tch::no_grad(|| self.forward(&images, false))?.logits)
+    }
+
+    /// [`forward`](Self::forward) in evaluation mode, brought to the host.
+    pub(super) fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
+        let images = images.to_torch(self.device())?;
+        let output = tch::no_grad(|| self.forward(&images, false))?;
+        Ok(Outputs {
+            logits: rows(&output.logits)?,
+            features: rows(&output.features)?,
+            projections: output.projections.map(|raw| rows(&normalise(&raw)?)).transpose()?,
+        })
     }
 
     /// [`forward`](Self::forward), showing what passes between the encoder's stages.

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::{
     border::{self, Images, rows},
     config::{EncoderSpec, Precision, SgdSpec},
+    evaluate::Outputs,
     host::{HostData, HostTensor, HostTensors},
     layout::{Layout, Linear, Param},
     loss,
@@ -165,6 +166,23 @@ impl Stage2 {
         let _guard = tch::no_grad_guard();
         let features = self.encoder.forward(&images, false)?.features;
         rows(&self.scores(&features)?)
+    }
+
+    /// Logits, factors included, and features, in evaluation mode; stage 2 has no projection head.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
+        let images = images.to_torch(self.encoder.device())?;
+        let _guard = tch::no_grad_guard();
+        let features = self.encoder.forward(&images, false)?.features;
+        let logits = rows(&self.scores(&features)?)?;
+        Ok(Outputs { logits, features: rows(&features)?, projections: None })
+    }
+
+    /// "cpu" or "cuda:N".
+    pub fn device_name(&self) -> String {
+        border::device_name(self.encoder.device())
     }
 
     /// Everything a step changes: `encoder.*`, `linear.*`, `lws.learned_norm`, `optimizer.*` and the

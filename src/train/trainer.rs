@@ -1,12 +1,13 @@
 //! One training step of every method, and the forward passes of evaluation.
 
 use ndarray::Array2;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{
-    border::{self, Images, rows},
+    border::{self, Images},
     config::{Classification, TrainerSpec},
     contrastive::{self, Contrast},
+    evaluate::Outputs,
     host::{HostData, HostTensor, HostTensors},
     loss,
     mixup::Mixup,
@@ -112,10 +113,7 @@ impl Trainer {
 
     /// "cpu" or "cuda:N".
     pub fn device_name(&self) -> String {
-        match self.model.device() {
-            Device::Cuda(n) => format!("cuda:{n}"),
-            _ => "cpu".into(),
-        }
+        border::device_name(self.model.device())
     }
 
     /// One step of SGD at rate `lr`. With two views the images are [2B, C, H, W], view 1 of all
@@ -220,20 +218,15 @@ impl Trainer {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
-        let images = images.to_torch(self.model.device())?;
-        let output = tch::no_grad(|| self.model.forward(&images, false))?;
-        rows(&output.logits)
+        self.model.logits(images)
     }
 
-    /// Features f [N, F] and, where the method has a head, unit projections z [N, D], in evaluation mode.
+    /// Logits, features and, where the method has a head, unit projections, in evaluation mode.
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    pub fn features(&mut self, images: Images<'_>) -> Result<(Array2<f32>, Option<Array2<f32>>)> {
-        let images = images.to_torch(self.model.device())?;
-        let output = tch::no_grad(|| self.model.forward(&images, false))?;
-        let z = output.projections.map(|raw| rows(&normalise(&raw)?)).transpose()?;
-        Ok((rows(&output.features)?, z))
+    pub fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
+        self.model.outputs(images)
     }
 
     /// Everything a step changes, by name: the network under PyTorch's names, `optimizer.*`, the

@@ -165,7 +165,7 @@ fn two_half_batches_evaluate_as_their_union() {
     let halves = ndarray::concatenate![ndarray::Axis(0), halves[0], halves[1]];
     let largest = (&union - &halves).iter().fold(0f32, |m, d| m.max(d.abs()));
     assert!(largest < 1e-5, "{largest}");
-    let (features, z) = t.features(images(&x)).unwrap();
+    let rescom::train::Outputs { features, projections: z, .. } = t.outputs(images(&x)).unwrap();
     assert_eq!((features.dim(), z.as_ref().unwrap().dim()), ((2 * BATCH, 16), (2 * BATCH, 6)));
     for row in z.unwrap().rows() {
         assert!((row.dot(&row) - 1.0).abs() < 1e-5);

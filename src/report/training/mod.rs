@@ -18,7 +18,7 @@ mod tables;
 
 pub use cells::{Arm, Cell, FinishedRun, Group, Spread};
 pub use markdown::training_report;
-pub use paired::PairedDifference;
+pub use paired::{Paired, PairedDifference, first_difference, paired, paired_table, pairs};
 #[cfg(feature = "train")]
 pub use parquet::runs_parquet;
 pub use settings::Settings;

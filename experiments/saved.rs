@@ -1,0 +1,99 @@
+//! What the commands that work on a finished run have in common: its images and its device.
+
+use std::{path::Path, sync::Arc};
+
+use clap::Args;
+use rescom::{
+    Error, Result,
+    data::{self, ImageSource, Place, cifar::Check},
+    train::{self, SavedRun},
+};
+
+use crate::progress;
+
+/// Where the images are and what computes.
+#[derive(Args)]
+pub(crate) struct MachineArgs {
+    /// Folder with the data set, or `synthetic` [default: as in the run's training].
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// Threads for image loading and for libtorch [default: those of the training, with which results on
+    /// the CPU repeat bit for bit].
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// The images of a run.
+pub(crate) struct Images {
+    /// All training images.
+    pub(crate) train: Arc<dyn ImageSource>,
+    /// The whole test set.
+    pub(crate) test: Arc<dyn ImageSource>,
+}
+
+impl MachineArgs {
+    /// Threads to compute with, which libtorch is told here.
+    pub(crate) fn threads(&self, run: &SavedRun) -> Result<usize> {
+        let threads = match self.threads {
+            Some(0) => return Err(Error::input("--threads 0: expected at least 1")),
+            Some(n) => n,
+            None => run.provenance.torch_threads.max(1),
+        };
+        train::set_threads(threads);
+        Ok(threads)
+    }
+
+    /// Loads the images that the run was trained and evaluated on.
+    pub(crate) fn images(&self, run: &SavedRun) -> Result<Images> {
+        let plan = crate::plan_of(run.training_command());
+        let given = self.data.clone().or_else(|| plan.and_then(|plan| plan.data));
+        let mut place = Place::from_option(given.as_deref());
+        if let Place::Synthetic { train_per_class, .. } = &mut place {
+            // Generated images follow from their number alone: as many as the subset reaches to.
+            let classes = run.counts.classes();
+            *train_per_class = run.largest_id().map(|id| id as usize / classes + 1);
+        }
+        let set = run.recipe.data.set;
+        let loaded = data::load(set, place, Check::Published, &mut progress::of_data())?;
+        let images = Images { train: Arc::new(loaded.train), test: Arc::new(loaded.test) };
+        self.same_images(run, &*images.train)?;
+        Ok(images)
+    }
+
+    /// Refuses images that only happen to be there; those named with `--data` are taken with a warning.
+    fn same_images(&self, run: &SavedRun, train: &dyn ImageSource) -> Result<()> {
+        let then = &run.provenance;
+        let generated = |place: &str| place.starts_with("generated");
+        let same = then.data_sha256 == train.sha256()
+            || generated(&then.data_source) && then.data_source == train.place();
+        if same {
+            return Ok(());
+        }
+        let what = format!(
+            "the run was trained on images from \"{}\", these are other ones, from \"{}\"",
+            then.data_source,
+            train.place()
+        );
+        if self.data.is_some() {
+            eprintln!("{}: {what}", run.id);
+            return Ok(());
+        }
+        Err(Error::input(format!("{}: {what}; name the right ones with --data", run.id)))
+    }
+}
+
+/// Says on standard error what a person should know of `run`.
+pub(crate) fn warn(run: &Path) -> impl FnMut(&str) {
+    move |text| eprintln!("{}: {text}", run.display())
+}
+
+/// Pretty JSON on standard output.
+pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::run(format!("cannot express the result as JSON: {e}")))?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Stage 2 of MiSLAS as a run of its own, on the network of a finished run (METHOD section 7): class-
+//! balanced batches, the rate falling to 0 along a cosine from the first epoch on. It resumes as
+//! training does.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use rand::Rng as _;
+
+use super::{
+    HostTensors, Images, LabelAwareSmoothing, SmoothingShape, checkpoint,
+    config::SgdSpec,
+    engine::{
+        Job, Observer, Outcome, Source, diverged, provenance, test_loaders, training_options,
+    },
+    evaluate::{evaluate, last_and_best},
+    features,
+    recipe::trainer_spec,
+    saved::{STAGE2_FILE, SavedRun},
+    stage2::{Stage2, Stage2Spec},
+};
+use crate::{
+    Error, Result,
+    data::{BatchOrder, Loader, LoaderOptions},
+    rng::Streams,
+    run::{EpochRecord, Recipe, RunRecord, Stage2Source, atomic},
+};
+
+/// The network that stage 2 starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// The finished run.
+    pub run: SavedRun,
+    /// Which of its checkpoints.
+    pub source: Stage2Source,
+    state: HostTensors,
+}
+
+impl Start {
+    /// Takes the newest checkpoint of a finished run. `warn` hears of damaged ones.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the run is not finished, is of stage 2 itself, or its last checkpoint is damaged.
+    pub fn of(run: SavedRun, warn: &mut dyn FnMut(&str)) -> Result<Self> {
+        let place = run.dir.path().display();
+        let Some(record) = run.record()? else {
+            return Err(Error::input(format!(
+                "{place}: the run is not finished; the command that began it goes on with it"
+            )));
+        };
+        if record.stage2.is_some() {
+            return Err(Error::input(format!(
+                "{place}: this is a run of stage 2; name the run that it started from"
+            )));
+        }
+        let (origin, state) = run.checkpoint(warn)?;
+        let epoch = origin.epoch.unwrap_or_default();
+        if epoch != run.recipe.optim.epochs {
+            return Err(Error::input(format!(
+                "{place}: the newest whole checkpoint is of epoch {epoch} of {}; remove the run folder and train again",
+                run.recipe.optim.epochs
+            )));
+        }
+        let source = Stage2Source {
+            run: record.id,
+            epoch,
+            checkpoint_sha256: origin.sha256,
+            command: record.provenance.command,
+        };
+        Ok(Self { run, source, state })
+    }
+}
+
+/// The settings of stage 2 in a recipe, for `classes` classes.
+pub fn stage2_spec(recipe: &Recipe, classes: usize) -> Stage2Spec {
+    let trainer = trainer_spec(recipe, classes);
+    let s = &recipe.stage2;
+    Stage2Spec {
+        encoder: trainer.encoder,
+        smoothing: LabelAwareSmoothing {
+            shape: SmoothingShape::Concave,
+            head: s.smooth_head,
+            tail: s.smooth_tail,
+        },
+        shift_bn: s.shifted_batch_norm,
+        lr_factor: s.lr_factor,
+        sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: s.weight_decay },
+        precision: trainer.precision,
+        channels_last: trainer.channels_last,
+    }
+}
+
+/// The rate of `epoch` (from 1), constant within it: half a cosine from `stage2.lr` in the first epoch
+/// towards 0 after the last.
+pub fn stage2_rate(recipe: &Recipe, epoch: usize) -> f64 {
+    let part = (epoch - 1) as f64 / recipe.stage2.epochs as f64;
+    recipe.stage2.lr * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0
+}
+
+/// Makes the run in `job.dir`, or goes on with it. The training images are those that `start` was
+/// trained on; an epoch draws as many as there are.
+///
+/// # Errors
+/// As [`fit`](super::engine::fit); [`Error::Input`] if the folder holds another kind of run, or one that
+/// started from another network.
+pub fn fit_stage2(
+    job: &Job<'_>,
+    start: &Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Outcome> {
+    super::set_threads(job.threads);
+    claim(job, start)?;
+    let recipe = job.recipe;
+    let ids = start.run.training_ids(&*job.train)?;
+    let spec = stage2_spec(recipe, start.run.counts.classes());
+    let mut network = Stage2::new(&spec, &start.run.counts, &start.state, job.device)?;
+    let subset = start.run.provenance.subset_sha256.clone();
+    let provenance = provenance(job, subset, network.device_name());
+    // Not the draws of stage 1 over again.
+    let seed = Streams::new(recipe.run.seed).stream("stage2", &[]).next_u64();
+    let options = training_options(recipe, job.threads)?;
+    let options = LoaderOptions { views: 1, order: BatchOrder::ClassBalanced, ..options };
+    let train = Loader::new(Arc::clone(&job.train), &ids, Streams::new(seed), options)?;
+    let (interim, test) = test_loaders(job)?;
+    let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
+    if let Some(changed) = job.dir.provenance(&provenance, resumed.is_some())? {
+        observer.note(&changed);
+    }
+    let (mut done, mut seconds) = (0, 0.0);
+    if let Some((about, state)) = resumed {
+        network.load_state(&state)?;
+        (done, seconds) = (about.epoch, about.seconds);
+    }
+    let mut epochs = job.dir.epochs_until(done)?;
+    let total = recipe.stage2.epochs;
+    observer.begin(total, train.batches(), done);
+    for epoch in done + 1..=total {
+        let began = Instant::now();
+        let Some(mut record) = train_epoch(job, &mut network, &train, epoch, (observer, stop))?
+        else {
+            return Ok(Outcome::Stopped { epoch: epoch - 1 });
+        };
+        let counts = &start.run.counts;
+        if epoch == total {
+            record.test = Some(evaluate(&mut network, &test, counts)?);
+        } else if epoch.is_multiple_of(recipe.eval.every) {
+            let mut found = evaluate(&mut network, interim.as_ref().unwrap_or(&test), counts)?;
+            found.confusion.clear();
+            record.test = Some(found);
+        }
+        seconds += began.elapsed().as_secs_f64();
+        job.dir.append_epoch(&record)?;
+        checkpoint::save(job.dir, epoch, &network.state()?, seconds, recipe.run.keep_checkpoints)?;
+        observer.epoch(&record);
+        epochs.push(record);
+    }
+    features::of_finished(&mut network, job, &start.run.counts, total)?;
+    let (last, best) = last_and_best(&mut epochs)?;
+    let record = RunRecord {
+        id: job.id.to_owned(),
+        recipe: recipe.clone(),
+        marks: job.marks.clone(),
+        provenance,
+        stage2: Some(start.source.clone()),
+        counts: start.run.counts.as_slice().to_vec(),
+        class_names: job.train.class_names().to_vec(),
+        last,
+        best,
+        epochs,
+        seconds,
+    };
+    job.dir.finish(&record)?;
+    Ok(Outcome::Finished(Box::new(record)))
+}
+
+/// Marks the folder as one of stage 2 from this start, or finds that it is.
+fn claim(job: &Job<'_>, start: &Start) -> Result<()> {
+    let mark = job.dir.file(STAGE2_FILE);
+    let refused = |what: String| {
+        Err(Error::input(format!(
+            "{} holds {what}; use another --out, or remove that folder",
+            job.dir.path().display()
+        )))
+    };
+    if mark.exists() {
+        let there: Stage2Source = atomic::read_json(&mark)?;
+        if there == start.source {
+            return Ok(());
+        }
+        let short = |s: &Stage2Source| s.checkpoint_sha256.chars().take(12).collect::<String>();
+        return refused(format!(
+            "a stage 2 of {} with checkpoint {}, now it is {} with {}",
+            there.run,
+            short(&there),
+            start.source.run,
+            short(&start.source)
+        ));
+    }
+    if job.dir.file("epochs.jsonl").exists() {
+        return refused("a run that is not of stage 2".into());
+    }
+    let subset = start.run.dir.file("subset.json");
+    let bytes = std::fs::read(&subset).map_err(Error::io("read", &subset))?;
+    atomic::write(&job.dir.file("subset.json"), &bytes)?;
+    atomic::write_json(&mark, &start.source)
+}
+
+/// Trains one epoch; none if asked to stop.
+fn train_epoch(
+    job: &Job<'_>,
+    network: &mut Stage2,
+    train: &Loader<Source>,
+    epoch: usize,
+    (observer, stop): (&mut dyn Observer, &AtomicBool),
+) -> Result<Option<EpochRecord>> {
+    let lr = stage2_rate(job.recipe, epoch);
+    let start = Instant::now();
+    let mut sum = 0.0;
+    for (number, batch) in train.epoch(epoch as u64).enumerate() {
+        let batch = batch?;
+        let (h, w, c) = batch.shape;
+        let shape = [batch.labels.len(), c, h, w];
+        let images = Images { values: &batch.images, shape };
+        let outcome = network.step(images, &batch.labels, lr)?;
+        if !outcome.applied {
+            let place = (epoch, number + 1, &batch.ids[..]);
+            return Err(diverged(job, network.state(), place, &outcome));
+        }
+        sum += outcome.loss;
+        observer.step(epoch, number + 1, outcome.loss);
+        if stop.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+    }
+    let steps = train.batches();
+    let loss = sum / steps as f64;
+    let train_seconds = start.elapsed().as_secs_f64();
+    let record = EpochRecord {
+        epoch,
+        lr,
+        loss_cls: loss,
+        loss_con: 0.0,
+        loss,
+        steps,
+        test: None,
+        train_seconds,
+    };
+    Ok(Some(record))
+}

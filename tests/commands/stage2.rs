@@ -1,0 +1,112 @@
+//! `stage2`: a run of its own that resumes bit for bit.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::common::{copy_of, json, ok, read_json, refused, repro, text};
+
+#[test]
+fn stage_two_is_a_run_of_its_own_with_a_row_of_its_own() {
+    for (method, label) in [("rescom", "rescom+mislas"), ("mislas", "mislas+stage2")] {
+        let (run, guard) = copy_of(method, 0);
+        let record = json(&ok(&["stage2", run.to_str().unwrap(), "--json"]));
+        let out = guard.path().join(format!("fashion-mnist-imb4-{label}-seed0"));
+        assert_eq!(read_json(&out.join("record.json")), record);
+        assert_eq!(record["stage2"]["run"], format!("fashion-mnist-imb4-{method}-seed0"));
+        let checkpoint = read_json(&run.join("checkpoint-0002.json"));
+        assert_eq!(record["stage2"]["checkpoint_sha256"], checkpoint["sha256"]);
+        let epochs = record["epochs"].as_array().unwrap();
+        // Half a cosine from 0.1 to 0 over three epochs.
+        let rates: Vec<f64> = epochs.iter().map(|e| e["lr"].as_f64().unwrap()).collect();
+        for (rate, expected) in rates.iter().zip([0.1, 0.075, 0.025]) {
+            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
+        }
+        assert_eq!((epochs.len(), epochs[1]["test"]["images"].as_u64()), (3, Some(50)));
+        assert_eq!(record["last"]["images"], 1000);
+        assert!(out.join("features.json").exists());
+        let report = ok(&["report", guard.path().to_str().unwrap()]);
+        let report = fs::read_to_string(report.trim()).unwrap();
+        assert!(
+            report.contains(&format!("| {label} |")) && report.contains(&format!("| {method} |"))
+        );
+        // Evaluating it gives its own record, and it is no start for another stage 2.
+        let found = json(&ok(&["evaluate", out.to_str().unwrap(), "--json"]));
+        assert_eq!(found[0]["test"], record["last"]);
+        assert!(refused(&["stage2", out.to_str().unwrap()], 2).contains("is a run of stage 2"));
+        let again = repro(&["stage2", run.to_str().unwrap()]);
+        assert!(text(&again.stderr).contains("finished before"));
+    }
+}
+
+fn timeless(run: &Path) -> serde_json::Value {
+    let mut record = read_json(&run.join("record.json"));
+    record.as_object_mut().unwrap().remove("seconds");
+    record["provenance"]["command"].take();
+    for epoch in record["epochs"].as_array_mut().unwrap() {
+        epoch.as_object_mut().unwrap().remove("train_seconds");
+    }
+    record
+}
+
+#[test]
+fn a_killed_stage_two_resumes_to_the_same_bits() {
+    let (run, guard) = copy_of("rescom", 1);
+    let (whole, broken) = (guard.path().join("whole"), guard.path().join("broken"));
+    let args = |out: &Path| {
+        let words = ["stage2", run.to_str().unwrap(), "--set", "stage2.shifted-batch-norm=true"];
+        let out = ["--set", "stage2.epochs=8", "--out", out.to_str().unwrap()];
+        [&words[..], &out].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let command = |out: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rescom-repro"));
+        command.args(args(out)).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    assert!(command(&whole).status().unwrap().success());
+    let mut kills = 0;
+    for epochs in 1..=3 {
+        let mut child = command(&broken).spawn().unwrap();
+        // Killed in the middle of a later epoch each time.
+        let begun = || {
+            let lines = fs::read_to_string(broken.join("epochs.jsonl")).unwrap_or_default();
+            lines.lines().count() >= 2 * epochs
+        };
+        while !begun() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "never interrupted");
+    assert!(command(&broken).status().unwrap().success());
+    let mut expected = timeless(&whole);
+    expected["id"] = timeless(&broken)["id"].clone();
+    assert_eq!(timeless(&broken), expected);
+    let state = |dir: &Path| fs::read(dir.join("checkpoint-0008.safetensors")).unwrap();
+    assert!(state(&broken) == state(&whole), "weights, optimiser or statistics differ");
+}
+
+#[test]
+fn stage_two_refuses_what_it_cannot_start_from() {
+    let (run, guard) = copy_of("ce", 0);
+    let name = run.to_str().unwrap();
+    let e = refused(&["stage2", name, "--set", "optim.epochs=9"], 2);
+    assert!(e.contains("only values of [stage2]"), "{e}");
+    let (other, _other_guard) = copy_of("mislas", 1);
+    let e = refused(&["stage2", name, "--out", other.to_str().unwrap()], 2);
+    assert!(e.contains("another recipe"), "{e}");
+    // The folder of the run itself is not one of stage 2.
+    let e = refused(&["stage2", name, "--out", name], 2);
+    assert!(e.contains("did not start from this network"), "{e}");
+    fs::remove_file(run.join("record.json")).unwrap();
+    let e = refused(&["stage2", name], 2);
+    assert!(e.contains("not finished"), "{e}");
+    drop(guard);
+}
