@@ -32,10 +32,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(INCOMPLETE)
-        .tempfile_in(folder)
-        .map_err(Error::io("write", path))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(INCOMPLETE);
+    // Temporary files are private by default; results are as open as the user's umask makes files.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(Error::io("write", path))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     file.as_file().sync_all().map_err(Error::io("flush", path))?;
     file.persist(path).map_err(|e| Error::io("rename", path)(e.error))?;
@@ -104,6 +106,18 @@ mod tests {
         write_json(&path, &[7]).unwrap();
         assert_eq!(read_json::<Vec<u32>>(&path).unwrap(), [7]);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_are_as_open_as_the_user_has_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
+        write(&ours, b"x").unwrap();
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
     }
 
     #[test]
