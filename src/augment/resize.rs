@@ -1,5 +1,6 @@
 //! Antialiased bilinear resizing as Pillow does it: a triangle filter scaled with the reduction factor,
-//! weights of 22 fractional bits, columns first and then rows, rounded to 8 bits after each.
+//! weights of 22 fractional bits, rounded to 8 bits after each of the two passes. Across comes first, but
+//! since Pillow 13 down does where the height loses more than twice as many pixels as the width.
 
 use super::ImageRef;
 use super::canvas::{Canvas, Quad, widen};
@@ -67,9 +68,14 @@ pub(super) struct Plan {
     columns: Axis,
     rows: Axis,
     between: Vec<Quad>,
+    bands: Bands,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Bands {
     /// One row of a band.
     line: Vec<Quad>,
-    /// A band: for each column the pixels of all its rows.
+    /// For each column the pixels of all rows of the band.
     band: Vec<[Quad; BAND]>,
 }
 
@@ -90,35 +96,65 @@ pub fn resized_crop(
     let row =
         |y: usize| &image.pixels[((top + y) * image.width + left) * channels..][..width * channels];
     (canvas.height, canvas.width) = (to_height, to_width);
-    let Plan { columns, rows, between, line, band } = &mut canvas.resize;
+    let Canvas { pixels, spare, resize: Plan { columns, rows, between, bands }, .. } = canvas;
+    columns.prepare(width, to_width);
+    rows.prepare(height, to_height);
+    pixels.resize(to_height * to_width, [0; 4]);
 
-    between.resize(height * to_width, [0; 4]);
-    if to_width == width {
-        for (y, out) in between.chunks_exact_mut(to_width).enumerate() {
+    let (lost, lost_across) =
+        (height as isize - to_height as isize, width as isize - to_width as isize);
+    if to_width == width || (lost > 0 && lost > 2 * lost_across) {
+        between.resize(height * width, [0; 4]);
+        for (y, out) in between.chunks_exact_mut(width).enumerate() {
             widen(row(y), channels, out);
         }
+        if to_width == width {
+            match lost {
+                0 => std::mem::swap(pixels, between),
+                _ => down(between.as_flattened(), rows, pixels.as_flattened_mut()),
+            }
+            return;
+        }
+        spare.resize(to_height * width, [0; 4]);
+        down(between.as_flattened(), rows, spare.as_flattened_mut());
+        let squeezed = spare.as_slice();
+        let row =
+            |y: usize, line: &mut [Quad]| line.copy_from_slice(&squeezed[y * width..][..width]);
+        bands.across(width, row, columns, pixels);
     } else {
-        columns.prepare(width, to_width);
-        line.resize(width, [0; 4]);
-        band.resize(width, [[0; 4]; BAND]);
-        for (number, out) in between.chunks_mut(BAND * to_width).enumerate() {
+        let row = |y: usize, line: &mut [Quad]| widen(row(y), channels, line);
+        if lost == 0 {
+            bands.across(width, row, columns, pixels);
+        } else {
+            between.resize(height * to_width, [0; 4]);
+            bands.across(width, row, columns, between);
+            down(between.as_flattened(), rows, pixels.as_flattened_mut());
+        }
+    }
+}
+
+impl Bands {
+    /// Resizes rows of `width` pixels, which `row` writes, to the rows of `out`.
+    fn across(
+        &mut self,
+        width: usize,
+        row: impl Fn(usize, &mut [Quad]),
+        axis: &Axis,
+        out: &mut [Quad],
+    ) {
+        let to_width = axis.starts.len();
+        self.line.resize(width, [0; 4]);
+        self.band.resize(width, [[0; 4]; BAND]);
+        for (number, out) in out.chunks_mut(BAND * to_width).enumerate() {
             for place in 0..out.len() / to_width {
-                widen(row(number * BAND + place), channels, line);
-                for (column, &pixel) in band.iter_mut().zip(&*line) {
+                row(number * BAND + place, &mut self.line);
+                for (column, &pixel) in self.band.iter_mut().zip(&self.line) {
                     column[place] = pixel;
                 }
             }
-            across(band, columns, out);
+            across(&self.band, axis, out);
         }
     }
-
-    if to_height == height {
-        std::mem::swap(&mut canvas.pixels, between);
-        return;
-    }
-    rows.prepare(height, to_height);
-    canvas.pixels.resize(to_height * to_width, [0; 4]);
-    down(between.as_flattened(), rows, canvas.pixels.as_flattened_mut());
 }
 
 widest! {
@@ -246,6 +282,39 @@ mod tests {
         resized_crop(image, (1, 2, 3, 4), (5, 2), &mut a);
         resized_crop(cut.image(), (0, 0, 3, 4), (5, 2), &mut b);
         assert_eq!(a.pixels, b.pixels);
+    }
+
+    #[test]
+    fn the_order_of_the_passes_is_pillows() {
+        // Grey levels that Pillow 13.0.0 gives; in the other order 6, 3 and 3 of them differ.
+        type Size = (usize, usize);
+        let cases: [(Size, Size, &[u8]); 3] = [
+            ((12, 5), (3, 4), &[98, 130, 138, 136, 108, 123, 139, 150, 112, 117, 146, 117]),
+            (
+                (9, 7),
+                (4, 5),
+                &[
+                    114, 128, 127, 164, 114, 109, 143, 118, 107, 132, 126, 157, 122, 122, 149, 126,
+                    128, 130, 112, 126,
+                ],
+            ),
+            (
+                (9, 7),
+                (6, 5),
+                &[
+                    85, 107, 153, 171, 95, 133, 161, 91, 131, 149, 103, 131, 133, 101, 119, 149,
+                    177, 107, 147, 165, 91, 109, 149, 79, 107, 145, 157, 115, 133, 155,
+                ],
+            ),
+        ];
+        for ((height, width), to, expected) in cases {
+            let pixels: Vec<u8> = (0..height * width).map(|i| (i * 61 % 253) as u8).collect();
+            let image = ImageRef { pixels: &pixels, height, width, channels: 1 };
+            let mut canvas = Canvas::new();
+            resized_crop(image, (0, 0, height, width), to, &mut canvas);
+            let grey: Vec<u8> = canvas.pixels.iter().map(|p| p[0]).collect();
+            assert_eq!(grey, expected, "{height}x{width} to {to:?}");
+        }
     }
 
     #[test]
