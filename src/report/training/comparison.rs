@@ -48,6 +48,11 @@ pub(super) fn paired_table(group: &Group<'_>) -> Option<Table> {
         let rescom = cells.iter().find(|c| c.arm.is_rescom());
         for reference in [baseline, rescom].into_iter().flatten() {
             for cell in cells.iter().filter(|c| c.arm != reference.arm) {
+                // The baseline against ResCom is ResCom against the baseline, already in the table.
+                let mirrored = baseline.is_some_and(|b| b.arm == cell.arm);
+                if mirrored && reference.arm.is_rescom() {
+                    continue;
+                }
                 let common = differences(cell, reference, NUMBERS[0]).len();
                 if common == 0 {
                     continue;
