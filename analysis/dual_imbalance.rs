@@ -1,7 +1,7 @@
 //! The study of the dual class imbalance: main setup, sweeps, training stages, easy pairs.
 
 use crate::easy_pairs::EasyArgs;
-use crate::output::{self, Delivery, Progress};
+use crate::output::{self, CommonArgs, Progress};
 use crate::profile::ProfileArgs;
 use clap::ValueEnum;
 use rescom::contrast::{HardPairMiner, LossForm};
@@ -11,7 +11,6 @@ use rescom::sim::{
     KeySource, Noise, Setup, SetupParams, SweepAxis, SweepPoint, dual_imbalance, sweep,
 };
 use rescom::{Error, Result};
-use std::path::PathBuf;
 
 /// The imbalance of anchors and keys: pair frequencies in closed form, and the measured gradient.
 ///
@@ -59,15 +58,8 @@ pub(crate) struct Args {
     /// Concentrations (training stages) at which the exponents are measured; "none" for no stages.
     #[arg(long, default_value = "0,64,128,256,512")]
     stages: String,
-    /// Seed of all random streams.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder for report.md, figures, CSV and JSON (default reports/runs/dual-imbalance).
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// Where features lie.
@@ -139,13 +131,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let progress = Progress::new(plan.batches());
     let results = plan.run(args, &progress)?;
     let runtime = progress.finish();
-    let delivery = Delivery {
-        out: args.out.as_deref(),
-        default_out: "reports/runs/dual-imbalance",
-        json: args.json,
-    };
     let summary = format!("{}\n{runtime:.1} s; ", dual_summary(&results));
-    delivery.deliver(|| dual_files(&results, runtime), || dual_json(&results), &summary)
+    args.common.deliver(
+        "dual-imbalance",
+        || dual_files(&results, runtime),
+        || dual_json(&results),
+        &summary,
+    )
 }
 
 /// Everything checked before anything is simulated.
@@ -183,7 +175,7 @@ impl Plan {
     }
 
     fn run(self, args: &Args, progress: &Progress) -> Result<DualResults> {
-        let streams = Streams::new(args.seed);
+        let streams = Streams::new(args.common.seed);
         let step = progress.step("main setup");
         let study = dual_imbalance(&self.setup, &self.sources, true, MAIN, &streams, &step);
         let mut sweeps = vec![];
@@ -212,7 +204,7 @@ impl Plan {
             stages,
             easy,
             easy_by_temperature,
-            seed: args.seed,
+            seed: args.common.seed,
             command: output::command_line(),
         })
     }

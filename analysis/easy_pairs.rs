@@ -1,12 +1,12 @@
 //! The study of easy pairs.
 
 use crate::dual_imbalance::{FeatureArgs, numbers};
-use crate::output::{self, Delivery};
+use crate::output::{self, CommonArgs};
 use rescom::Result;
 use rescom::report::sim::{easy_files, easy_json};
 use rescom::rng::Streams;
 use rescom::sim::{EasyPairs, EasyParams, easy_pairs};
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 /// Vanishing gradients of easy pairs: the mean gradient of one anchor over its sorted keys.
 ///
@@ -17,15 +17,8 @@ pub(crate) struct Args {
     easy: EasyArgs,
     #[command(flatten)]
     features: FeatureArgs,
-    /// Seed of all random streams.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder for report.md, figures, CSV and JSON (default reports/runs/easy-pairs).
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// What surrounds the anchor, and what is varied.
@@ -111,7 +104,7 @@ fn pair(text: &str) -> Result<(usize, usize)> {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let streams = Streams::new(args.seed);
+    let streams = Streams::new(args.common.seed);
     let (stages, temperatures) = args.easy.simulate(&args.features, &streams)?;
     let runtime = started.elapsed().as_secs_f64();
     let mut text = String::from("stage        pushed away   negatives that carry 90 %   99 %\n");
@@ -126,12 +119,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             e.carry_90_99[1].mean,
         );
     }
-    let delivery = Delivery {
-        out: args.out.as_deref(),
-        default_out: "reports/runs/easy-pairs",
-        json: args.json,
-    };
-    delivery.deliver(
+    args.common.deliver(
+        "easy-pairs",
         || easy_files(&stages, &temperatures, &output::command_line(), runtime),
         || easy_json(&stages, &temperatures),
         &text,

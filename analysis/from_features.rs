@@ -1,6 +1,6 @@
 //! Measurements on the features of a real network.
 
-use crate::output::{self, Delivery};
+use crate::output::{self, CommonArgs};
 use ndarray::Array2;
 use rescom::contrast::Temperature;
 use rescom::report::sim::{observed_files, observed_json};
@@ -31,15 +31,8 @@ pub(crate) struct Args {
     /// Rows that are kept, drawn per class, if there are more (exact up to 8192).
     #[arg(long, default_value_t = EXACT_ROWS)]
     max_rows: usize,
-    /// Seed of the subsampling.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder for report.md, figures, CSV and JSON (default reports/runs/from-features).
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 struct Input {
@@ -72,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let from_training = input.train_counts.is_some();
     let counts = input.train_counts.clone().unwrap_or_else(counted);
-    let input = subsample(input, args.max_rows, &Streams::new(args.seed));
+    let input = subsample(input, args.max_rows, &Streams::new(args.common.seed));
     let used = input.labels.len();
     let observed = observe(input.features, &input.labels, &counts, temperature).map_err(in_file)?;
     let source = json!({
@@ -83,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "classes": counts.len(),
         "temperature": args.temperature,
         "shot_groups_from": if from_training { "train_counts" } else { "labels of the file" },
-        "seed": args.seed,
+        "seed": args.common.seed,
     });
     let mut text =
         format!("{used} of {rows} rows, {} classes, loss {:.4}\n", counts.len(), observed.loss);
@@ -97,12 +90,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     let runtime = started.elapsed().as_secs_f64();
-    let delivery = Delivery {
-        out: args.out.as_deref(),
-        default_out: "reports/runs/from-features",
-        json: args.json,
-    };
-    delivery.deliver(
+    args.common.deliver(
+        "from-features",
         || observed_files(&observed, &source, &counts, &output::command_line(), runtime),
         || observed_json(&observed, &source),
         &text,

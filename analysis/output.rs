@@ -5,7 +5,7 @@ use rescom::report::sim::ReportFile;
 use rescom::{Error, Result};
 use std::{
     io::{IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
 };
@@ -83,27 +83,32 @@ fn write_report(folder: &Path, files: &[ReportFile]) -> Result<()> {
     files.iter().try_for_each(|(name, bytes)| rescom::run::atomic::write(&folder.join(name), bytes))
 }
 
-/// How a study hands over its result.
-pub(crate) struct Delivery<'a> {
-    /// Folder asked for.
-    pub(crate) out: Option<&'a Path>,
-    /// Folder used if none was asked for.
-    pub(crate) default_out: &'a str,
-    /// JSON on standard output; files then only into a folder that was asked for.
-    pub(crate) json: bool,
+/// What every study takes.
+#[derive(clap::Args)]
+pub(crate) struct CommonArgs {
+    /// Seed of all random numbers.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Folder for report.md, figures, CSV and JSON (default reports/runs/NAME-OF-THE-STUDY).
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print the result as JSON on standard output and nothing else; files only if --out is given.
+    #[arg(long)]
+    json: bool,
 }
 
-impl Delivery<'_> {
+impl CommonArgs {
     /// Writes the files and prints either the JSON or the summary with the report's place.
     pub(crate) fn deliver(
         &self,
+        study: &str,
         files: impl FnOnce() -> Result<Vec<ReportFile>>,
         json: impl FnOnce() -> serde_json::Value,
         summary: &str,
     ) -> Result<()> {
-        let folder = self.out.unwrap_or(Path::new(self.default_out));
+        let folder = self.out.clone().unwrap_or(Path::new("reports/runs").join(study));
         if self.out.is_some() || !self.json {
-            write_report(folder, &files()?)?;
+            write_report(&folder, &files()?)?;
         }
         if self.json {
             return print(&format!("{:#}\n", json()));

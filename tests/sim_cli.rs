@@ -64,6 +64,12 @@ fn the_dual_imbalance_json_has_what_it_promises() {
     for (setting, mass) in settings.iter().zip(result["gradient_mass"].as_array().unwrap()) {
         assert_eq!(&setting["gradient_mass"], mass);
         assert_eq!(mass.as_array().unwrap().len(), 10);
+        let norms = ["raw", "tangent"].map(|part| {
+            let norms = setting["feature_gradient_norm"][part].as_array().unwrap();
+            assert_eq!(norms.len(), 10);
+            norms.iter().map(|n| n["mean"].as_f64().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(norms[0].iter().zip(&norms[1]).all(|(raw, tangent)| raw > tangent));
     }
     assert!(!folder.path().join("reports").exists(), "--json alone writes no files");
 }
@@ -76,7 +82,14 @@ fn results_are_the_same_bytes_for_a_seed_and_the_report_is_whole() {
         let output = rescom_sim(&[&base[..], &SMALL].concat(), folder.path());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8(output.stdout).unwrap().contains("0.77 0.60 0.46"));
-        let names = ["sweep-imb.csv", "mass.csv", "ratios.csv", "gradient-mass.svg", "ratios.png"];
+        let names = [
+            "sweep-imb.csv",
+            "mass.csv",
+            "norms.csv",
+            "ratios.csv",
+            "gradient-mass.svg",
+            "ratios.png",
+        ];
         names.map(|n| std::fs::read(folder.path().join(out).join(n)).unwrap())
     };
     let one = run("a", "1", "4");

@@ -252,5 +252,15 @@ proptest! {
         for (a, b) in seen.iter().zip(&expected) {
             prop_assert!((a - b).abs() <= 1e-9 * b.abs() + 1e-12, "{} {}", a, b);
         }
+        let (mut raw, mut tangent) = (vec![0.0; classes], vec![0.0; classes]);
+        for ((g, z), &label) in value.grad_anchors.rows().into_iter().zip(features.rows()).zip(&labels) {
+            raw[label] += g.dot(&g).sqrt();
+            let g = &g - &(&z * g.dot(&z));
+            tangent[label] += g.dot(&g).sqrt();
+        }
+        let seen = observed.norms_per_class.iter().chain(&observed.tangent_norms_per_class);
+        for (a, b) in seen.zip(raw.iter().chain(&tangent)) {
+            prop_assert!((a - b).abs() <= 1e-9 * b.abs() + 1e-12 / t.get(), "{} {}", a, b);
+        }
     }
 }

@@ -43,31 +43,19 @@ pub fn supcon_gradient(
     }
     let columns = d.next_multiple_of(COLUMNS);
     let (anchors, keys) = (padded(&anchors, columns), padded(&keys, columns));
-    let means = ClassMeans::new(anchor_labels, (&keys, key_labels), columns);
-    let rows = rows_per_task(m);
-    let mut grad = vec![0.0; m * columns];
-    let mut losses = vec![0.0; m];
     let t = temperature.get();
-    grad.par_chunks_mut(rows * columns)
-        .zip(anchors.par_chunks(rows * columns))
-        .zip(losses.par_chunks_mut(rows).zip(anchor_labels.par_chunks(rows)))
-        .for_each(|((grad, anchors), (losses, labels))| {
-            let mut state = vec![(0.0, 0.0); labels.len()];
-            // Compiled once per instruction set; the widest that the processor has is taken.
-            pulp::Arch::new().dispatch(Softmax {
-                anchors,
-                keys: &keys,
-                columns,
-                inverse_t: (1.0 / t) as f32,
-                state: &mut state,
-                pulled: grad,
-            });
-            let rows = grad.chunks_exact_mut(columns).zip(anchors.chunks_exact(columns));
-            for (i, (grad, anchor)) in rows.enumerate() {
-                let mean = means.of(labels[i]);
-                losses[i] = finish_anchor(grad, anchor, state[i], mean, (t, m as f64));
-            }
-        });
+    let (means, (state, mut grad)) = rayon::join(
+        || ClassMeans::new(anchor_labels, (&keys, key_labels), columns),
+        || softmax(&anchors, &keys, columns, t),
+    );
+    let rows = grad.par_chunks_exact_mut(columns).zip(anchors.par_chunks_exact(columns));
+    let losses: Vec<f64> = rows
+        .zip(&state)
+        .zip(anchor_labels)
+        .map(|(((grad, anchor), &state), &label)| {
+            finish_anchor(grad, anchor, state, means.of(label), (t, m as f64))
+        })
+        .collect();
     let grad = Array2::from_shape_vec((m, columns), grad).expect("M x columns values");
     let grad_anchors = if columns == d {
         grad
@@ -75,6 +63,21 @@ pub fn supcon_gradient(
         grad.slice_axis(Axis(1), Slice::from(..d)).as_standard_layout().into_owned()
     };
     Ok(KernelValue { loss: losses.iter().sum::<f64>() / m as f64, grad_anchors })
+}
+
+/// For each anchor the largest similarity and the sum of exponentials (M), and the weighted sum of
+/// keys (M x columns), see [`Softmax`].
+fn softmax(anchors: &[f32], keys: &[f32], columns: usize, t: f64) -> (Vec<(f32, f32)>, Vec<f32>) {
+    let mut state = vec![(0.0, 0.0); anchors.len() / columns];
+    let mut pulled = vec![0.0; anchors.len()];
+    let rows = rows_per_task(state.len());
+    let tasks = pulled.par_chunks_mut(rows * columns).zip(anchors.par_chunks(rows * columns));
+    tasks.zip(state.par_chunks_mut(rows)).for_each(|((pulled, anchors), state)| {
+        let inverse_t = (1.0 / t) as f32;
+        // Compiled once per instruction set; the widest that the processor has is taken.
+        pulp::Arch::new().dispatch(Softmax { anchors, keys, columns, inverse_t, state, pulled });
+    });
+    (state, pulled)
 }
 
 /// Turns the weighted sum of keys into dL/d anchor, L the mean over `anchors` anchors; returns the
@@ -131,12 +134,18 @@ impl ClassMeans {
         classes.dedup();
         let mut counts = vec![0; classes.len()];
         let mut sums = Array2::<f64>::zeros((classes.len(), columns));
-        for (key, label) in keys.chunks_exact(columns).zip(labels) {
-            if let Ok(class) = classes.binary_search(label) {
-                counts[class] += 1;
-                sums.row_mut(class).iter_mut().zip(key).for_each(|(sum, v)| *sum += f64::from(*v));
+        let all = sums.as_slice_mut().expect("zeros lie one after the other");
+        pulp::Arch::new().dispatch(|| {
+            for (key, label) in keys.chunks_exact(columns).zip(labels) {
+                if let Ok(class) = classes.binary_search(label) {
+                    counts[class] += 1;
+                    let sum = &mut all[class * columns..(class + 1) * columns];
+                    for (sum, v) in sum.iter_mut().zip(key) {
+                        *sum += f64::from(*v);
+                    }
+                }
             }
-        }
+        });
         for (mut sum, &count) in sums.axis_iter_mut(Axis(0)).zip(&counts) {
             sum /= count.max(1) as f64;
         }

@@ -6,10 +6,11 @@
 //! queue. Nothing is approximated: a rare class is as precise as a frequent one.
 
 use super::masses::VariantMasses;
+use super::row::{Layout, RowMass, RowPass, Scratch, Segment, gradient_norms};
 use super::{ClassGroups, FeatureModel, KeySource, Setup};
-use crate::contrast::{LossForm, fast};
+use crate::contrast::LossForm;
 use crate::rng::{Rng, Streams};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayRef2};
 use rand::RngExt;
 
 /// What is simulated for one setup.
@@ -23,40 +24,21 @@ pub(super) struct Simulation<'a> {
     anchors_per_group: usize,
 }
 
-/// Keys sorted by class.
+/// Keys of the batch, then of the queue, each sorted by class.
 struct Keys {
     features: Array2<f32>,
-    segments: Vec<Segment>,
+    layout: Layout,
 }
 
-/// Keys start..end of one class.
-#[derive(Debug, Clone, Copy)]
-struct Segment {
-    class: usize,
-    start: usize,
-    end: usize,
-}
-
-/// What one anchor contributes.
-#[derive(Debug, Default)]
-struct RowMass {
-    positives: f64,
-    net: f64,
-    absolute: f64,
-    feature_absolute: f64,
-    negative: Vec<f64>,
-    feature_negative: Vec<f64>,
-}
-
-/// Buffers that are reused from row to row.
-#[derive(Default)]
-struct Scratch {
-    exps: Vec<f32>,
-    tangents: Vec<f32>,
-    row: RowMass,
-    mined: Vec<f32>,
-    mined_segments: Vec<Segment>,
-    order: Vec<u32>,
+/// The anchors of a batch: A of each group, whose images' other views are their positives.
+struct Anchors {
+    /// `[G*A, D]`.
+    features: Array2<f32>,
+    /// The other views `[G*A, D]`.
+    views: Array2<f32>,
+    classes: Vec<usize>,
+    /// Similarity of each to its other view.
+    others: Vec<f32>,
 }
 
 impl<'a> Simulation<'a> {
@@ -80,14 +62,13 @@ impl<'a> Simulation<'a> {
 
     /// Simulates one batch: one entry per variant.
     pub(super) fn batch(&self, rng: &mut Rng) -> Vec<VariantMasses> {
-        let (anchors, anchor_classes, others) = self.draw_anchors(rng);
+        let anchors = self.draw_anchors(rng);
         let images = self.setup.params().batch - 1;
         let mut batch_labels: Vec<_> =
             (0..images).flat_map(|_| [self.draw_label(rng); 2]).collect();
         batch_labels.sort_unstable();
         let context = self.draw_features(&batch_labels, rng);
         let mut out = vec![];
-        let mut scratch = Scratch::default();
         let mut last: Option<(KeySource, Keys, Array2<f32>)> = None;
         for &(source, mined) in &self.variants {
             let (keys, sims) = match last.take() {
@@ -96,34 +77,64 @@ impl<'a> Simulation<'a> {
                     let queue = self.draw_queue(source, rng);
                     let keys = join(&context, &batch_labels, &queue.0, &queue.1);
                     // A product of narrow matrices may come out column by column.
-                    let mut sims = anchors.dot(&keys.features.t());
+                    let mut sims = anchors.features.dot(&keys.features.t());
                     if !sims.is_standard_layout() {
                         sims = sims.as_standard_layout().into_owned();
                     }
                     (keys, sims)
                 }
             };
-            let mut masses = VariantMasses::zeros(self.groups.len());
-            for (i, &class) in anchor_classes.iter().enumerate() {
-                let row = sims.row(i).to_slice().expect("rows in standard layout are contiguous");
-                self.anchor(
-                    row,
-                    &keys,
-                    batch_labels.len(),
-                    (class, others[i]),
-                    mined,
-                    &mut scratch,
-                );
-                self.record(&scratch.row, class, &mut masses);
-            }
-            out.push(masses);
+            out.push(self.masses(&anchors, &keys, &sims, mined));
             last = Some((source, keys, sims));
         }
         out
     }
 
-    /// Anchors `[G*A, D]`, their classes, and the similarity of each to its image's other view.
-    fn draw_anchors(&self, rng: &mut Rng) -> (Array2<f32>, Vec<usize>, Vec<f32>) {
+    /// All anchors against one set of keys.
+    fn masses(
+        &self,
+        anchors: &Anchors,
+        keys: &Keys,
+        sims: &ArrayRef2<f32>,
+        mined: bool,
+    ) -> VariantMasses {
+        let pass = self.row_pass();
+        let mut masses = VariantMasses::zeros(self.groups.len());
+        let mut scratch = Scratch::default();
+        let mut gradients = Array2::zeros(sims.raw_dim());
+        let mut other_gradients = vec![];
+        for (i, &class) in anchors.classes.iter().enumerate() {
+            let row = sims.row(i).to_slice().expect("rows in standard layout are contiguous");
+            let mut gradient = gradients.row_mut(i);
+            let gradient = gradient.as_slice_mut().expect("rows of zeros are contiguous");
+            let anchor = (class, anchors.others[i]);
+            pass.anchor(row, &keys.layout, anchor, mined, &mut scratch, gradient);
+            self.record(&scratch.row, class, &mut masses);
+            other_gradients.push(scratch.row.other_gradient);
+        }
+        let sums = gradients.dot(&keys.features);
+        for (i, &class) in anchors.classes.iter().enumerate() {
+            let other = other_gradients[i];
+            let of_keys = sums.row(i).into_iter().zip(anchors.views.row(i));
+            let gradient: Vec<f64> =
+                of_keys.map(|(g, v)| f64::from(*g) + other * f64::from(*v)).collect();
+            let z = anchors.features.row(i).into_iter().map(|v| f64::from(*v));
+            let norms = gradient_norms(&gradient, z);
+            self.record_norms(norms, class, &mut masses);
+        }
+        masses
+    }
+
+    fn row_pass(&self) -> RowPass<'_> {
+        RowPass {
+            of_class: self.groups.of_class(),
+            groups: self.groups.len(),
+            inverse_t: (1.0 / self.setup.temperature().get()) as f32,
+            miner: self.setup.params().miner,
+        }
+    }
+
+    fn draw_anchors(&self, rng: &mut Rng) -> Anchors {
         let prior = self.setup.params().counts.prior();
         let mut classes = vec![];
         for members in self.groups.members() {
@@ -137,11 +148,11 @@ impl<'a> Simulation<'a> {
                 classes.push(chosen.unwrap_or(members[members.len() - 1]));
             }
         }
-        let anchors = self.draw_features(&classes, rng);
+        let features = self.draw_features(&classes, rng);
         let views = self.draw_features(&classes, rng);
         let dot = |(a, b): (ndarray::ArrayView1<f32>, ndarray::ArrayView1<f32>)| a.dot(&b);
-        let others = anchors.rows().into_iter().zip(views.rows()).map(dot).collect();
-        (anchors, classes, others)
+        let others = features.rows().into_iter().zip(views.rows()).map(dot).collect();
+        Anchors { features, views, classes, others }
     }
 
     fn draw_label(&self, rng: &mut Rng) -> usize {
@@ -173,119 +184,6 @@ impl<'a> Simulation<'a> {
         (self.draw_features(&labels, rng), labels)
     }
 
-    /// Gradient mass of one anchor into `scratch.row`.
-    fn anchor(
-        &self,
-        sims: &[f32],
-        keys: &Keys,
-        in_batch: usize,
-        (class, other_view): (usize, f32),
-        mined: bool,
-        scratch: &mut Scratch,
-    ) {
-        if !mined {
-            self.row(sims, &keys.segments, (class, other_view), scratch);
-            return;
-        }
-        self.mine(sims, keys, in_batch, class, scratch);
-        let sims = std::mem::take(&mut scratch.mined);
-        let segments = std::mem::take(&mut scratch.mined_segments);
-        self.row(&sims, &segments, (class, other_view), scratch);
-        (scratch.mined, scratch.mined_segments) = (sims, segments);
-    }
-
-    /// Leaves of the queue the least similar positives and the most similar negatives.
-    fn mine(&self, sims: &[f32], keys: &Keys, in_batch: usize, class: usize, s: &mut Scratch) {
-        let miner = self.setup.params().miner;
-        s.mined.clear();
-        s.mined.extend_from_slice(&sims[..in_batch]);
-        s.mined_segments.clear();
-        s.mined_segments.extend(keys.segments.iter().filter(|seg| seg.end <= in_batch));
-        for seg in keys.segments.iter().filter(|seg| seg.start >= in_batch && seg.class == class) {
-            let start = s.mined.len();
-            s.mined.extend_from_slice(&sims[seg.start..seg.end]);
-            if miner.num_pos < seg.end - seg.start {
-                s.mined[start..].select_nth_unstable_by(miner.num_pos, f32::total_cmp);
-                s.mined.truncate(start + miner.num_pos);
-            }
-            s.mined_segments.push(Segment { class, start, end: s.mined.len() });
-        }
-        let negatives = keys.segments.iter().filter(|g| g.start >= in_batch && g.class != class);
-        s.order.clear();
-        s.order.extend(negatives.flat_map(|g| g.start as u32..g.end as u32));
-        if miner.num_neg < s.order.len() {
-            let harder = |a: &u32, b: &u32| sims[*b as usize].total_cmp(&sims[*a as usize]);
-            s.order.select_nth_unstable_by(miner.num_neg, harder);
-            s.order.truncate(miner.num_neg);
-            s.order.sort_unstable();
-        }
-        let mut segments = keys.segments.iter();
-        let mut current = segments.next();
-        for &key in &s.order {
-            while current.is_some_and(|g| g.end <= key as usize) {
-                current = segments.next();
-            }
-            let class = current.map_or(class, |g| g.class);
-            let start = s.mined.len();
-            s.mined.push(sims[key as usize]);
-            match s.mined_segments.last_mut() {
-                Some(g) if g.class == class && g.end == start && start > in_batch => g.end += 1,
-                _ => s.mined_segments.push(Segment { class, start, end: start + 1 }),
-            }
-        }
-    }
-
-    /// The one pass: largest, exponentials, sums by class, absolute positive gap.
-    fn row(
-        &self,
-        sims: &[f32],
-        segments: &[Segment],
-        (class, other): (usize, f32),
-        s: &mut Scratch,
-    ) {
-        let inverse_t = (1.0 / self.setup.temperature().get()) as f32;
-        s.exps.resize(sims.len(), 0.0);
-        s.tangents.resize(sims.len(), 0.0);
-        let largest = fast::max(sims).max(other);
-        fast::exponentials(sims, largest, inverse_t, &mut s.exps);
-        fast::tangents(sims, &mut s.tangents);
-        let row = &mut s.row;
-        for by_group in [&mut row.negative, &mut row.feature_negative] {
-            by_group.clear();
-            by_group.resize(self.groups.len(), 0.0);
-        }
-        let other_exp = fast::exp_nonpositive((other - largest) * inverse_t);
-        let (mut positive_sum, mut negative_sum) = (f64::from(other_exp), 0.0);
-        row.positives = 1.0;
-        for g in segments {
-            let sum = f64::from(fast::sum(&s.exps[g.start..g.end]));
-            if g.class == class {
-                positive_sum += sum;
-                row.positives += (g.end - g.start) as f64;
-            } else {
-                let group = self.groups.of_class()[g.class];
-                negative_sum += sum;
-                row.negative[group] += sum;
-                let (exps, tangents) = (&s.exps[g.start..g.end], &s.tangents[g.start..g.end]);
-                row.feature_negative[group] += f64::from(fast::dot(exps, tangents));
-            }
-        }
-        let inverse = 1.0 / (positive_sum + negative_sum);
-        row.net = negative_sum * inverse;
-        row.negative.iter_mut().chain(&mut row.feature_negative).for_each(|v| *v *= inverse);
-        let target = 1.0 / row.positives;
-        let gap = (f64::from(other_exp) * inverse - target).abs();
-        row.absolute = gap;
-        row.feature_absolute = gap * f64::from(1.0 - other * other).max(0.0).sqrt();
-        for g in segments.iter().filter(|g| g.class == class) {
-            let exps = &s.exps[g.start..g.end];
-            row.absolute += f64::from(fast::absolute_gap(exps, inverse as f32, target as f32));
-            for (e, t) in exps.iter().zip(&s.tangents[g.start..g.end]) {
-                row.feature_absolute += (f64::from(*e) * inverse - target).abs() * f64::from(*t);
-            }
-        }
-    }
-
     /// Adds an anchor's masses, in all forms and weightings, to its group's means.
     fn record(&self, row: &RowMass, class: usize, to: &mut VariantMasses) {
         let group = self.groups.of_class()[class];
@@ -311,6 +209,16 @@ impl<'a> Simulation<'a> {
             to.absolute[group] += scale * row.feature_absolute;
             to.net[group] += scale * row.net;
             add_scaled(&mut to.negative[group * n..(group + 1) * n], &row.feature_negative, scale);
+        }
+    }
+
+    /// Adds the lengths of an anchor's gradient, in both weightings, to its group's means.
+    fn record_norms(&self, norms: [f64; 2], class: usize, to: &mut VariantMasses) {
+        let share = 1.0 / self.anchors_per_group as f64;
+        for (weight, to) in [1.0, self.setup.weights()[class]].into_iter().zip(&mut to.norms) {
+            for (to, norm) in to.iter_mut().zip(norms) {
+                to[self.groups.of_class()[class]] += share * weight * norm;
+            }
         }
     }
 }
@@ -341,7 +249,7 @@ fn join(
     {
         to.assign(&from);
     }
-    Keys { features, segments }
+    Keys { features, layout: Layout { segments, in_batch: batch_labels.len() } }
 }
 
 #[cfg(test)]

@@ -48,6 +48,17 @@ pub struct GroupMass {
     pub classes: f64,
 }
 
+/// Length of the whole gradient with respect to the features of the anchors, by their group (G):
+/// expected sum over the anchors of a batch of |dL/dz|, L being the mean loss over its 2B anchors,
+/// keys held constant.
+#[derive(Debug, Clone)]
+pub struct FeatureNorms {
+    /// As it is.
+    pub raw: Vec<Estimate>,
+    /// Of its part tangent to the sphere at z.
+    pub tangent: Vec<Estimate>,
+}
+
 /// One combination of loss form and remedies.
 #[derive(Debug, Clone)]
 pub struct Cell {
@@ -65,6 +76,8 @@ pub struct Cell {
     pub mass: GroupMatrix,
     /// The same by shot group, batch level.
     pub by_shot: Vec<GroupMass>,
+    /// With respect to features (the loss in use, form out, only).
+    pub norms: Option<FeatureNorms>,
 }
 
 impl Cell {
@@ -125,6 +138,7 @@ pub fn dual_imbalance(
     let keys: Vec<_> = (0..LossForm::ALL.len()).flat_map(|f| [(f, 0), (f, 1)]).collect();
     let mut samples = vec![Samples::new(); variants.len() * keys.len()];
     let mut shots: Vec<Vec<[f64; 3]>> = vec![vec![]; variants.len() * keys.len()];
+    let mut norms: Vec<Vec<[[Vec<f64>; 2]; 2]>> = vec![vec![]; variants.len()];
     let shot_of = groups.shots(&setup.params().counts);
     let batches = setup.params().batches;
     for first in (0..batches).step_by(WAVE) {
@@ -136,6 +150,7 @@ pub fn dual_imbalance(
         for batch in &wave {
             for (v, masses) in batch.iter().enumerate() {
                 sums[v].add(masses);
+                norms[v].push(masses.norms.clone());
                 for (k, &key) in keys.iter().enumerate() {
                     samples[v * keys.len() + k].push(&groups, &prior, masses, key);
                     shots[v * keys.len() + k].push(shot_masses(masses, key, &prior, &shot_of));
@@ -168,10 +183,28 @@ pub fn dual_imbalance(
                     negative: (0..groups.len()).map(row).collect(),
                 },
                 by_shot: shares(&shots[v * keys.len() + k], setup),
+                norms: (LossForm::ALL[form] == LossForm::Out)
+                    .then(|| feature_norms(&norms[v], weighting, &prior, setup)),
             });
         }
     }
     DualStudy { groups, cells }
+}
+
+fn feature_norms(
+    batches: &[[[Vec<f64>; 2]; 2]],
+    weighting: usize,
+    prior: &[f64],
+    setup: &Setup,
+) -> FeatureNorms {
+    let estimates = |which: usize| {
+        let of = |(g, p): (usize, &f64)| {
+            let values: Vec<f64> = batches.iter().map(|b| b[weighting][which][g]).collect();
+            Estimate::of_mean(&values).scaled(p / setup.temperature().get())
+        };
+        prior.iter().enumerate().map(of).collect()
+    };
+    FeatureNorms { raw: estimates(0), tangent: estimates(1) }
 }
 
 /// Batch-level mass of each shot group in one batch.

@@ -1,5 +1,6 @@
 //! Features on the unit sphere around one direction per class.
 
+use crate::contrast::fast;
 use crate::rng::{Rng, Streams};
 use ndarray::Array2;
 use rand::RngExt;
@@ -62,6 +63,7 @@ impl FeatureModel {
             *v = StandardNormal.sample(rng);
         }
         let center = self.centers.row(class);
+        let center = center.to_slice().expect("rows in standard layout are contiguous");
         let kappa = self.concentrations[class];
         match self.noise {
             Noise::Gaussian => {
@@ -72,7 +74,7 @@ impl FeatureModel {
             }
             Noise::VonMisesFisher => {
                 let cosine = von_mises_cosine(kappa, out.len(), rng);
-                let along: f32 = out.iter().zip(center).map(|(v, c)| v * c).sum();
+                let along = fast::dot(out, center);
                 for (v, &c) in out.iter_mut().zip(center) {
                     *v -= along * c;
                 }
@@ -87,7 +89,7 @@ impl FeatureModel {
 }
 
 fn scale_to(v: &mut [f32], length: f64) {
-    let norm = v.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    let norm = f64::from(fast::dot(v, v)).sqrt();
     let factor = if norm > 0.0 { (length / norm) as f32 } else { 0.0 };
     for x in v {
         *x *= factor;

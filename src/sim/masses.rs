@@ -40,6 +40,9 @@ pub(super) struct VariantMasses {
     pub(super) by_form: Vec<[Masses; 2]>,
     /// With respect to features (form out): every pair times sqrt(1 - s^2).
     pub(super) features: [Masses; 2],
+    /// By weighting (form out): length of the anchor's gradient with respect to its feature, keys held
+    /// constant (G), as it is and tangent to the sphere.
+    pub(super) norms: [[Vec<f64>; 2]; 2],
     /// Number of positives per anchor (G).
     pub(super) positives: Vec<f64>,
 }
@@ -50,6 +53,7 @@ impl VariantMasses {
         Self {
             by_form: LossForm::ALL.iter().map(|_| pair()).collect(),
             features: pair(),
+            norms: std::array::from_fn(|_| std::array::from_fn(|_| vec![0.0; groups])),
             positives: vec![0.0; groups],
         }
     }
@@ -58,6 +62,10 @@ impl VariantMasses {
         let mine = self.by_form.iter_mut().chain(std::iter::once(&mut self.features)).flatten();
         let theirs = other.by_form.iter().chain(std::iter::once(&other.features)).flatten();
         mine.zip(theirs).for_each(|(a, b)| a.add(b));
-        self.positives.iter_mut().zip(&other.positives).for_each(|(a, b)| *a += b);
+        let mine = self.norms.as_flattened_mut().iter_mut().chain([&mut self.positives]);
+        let theirs = other.norms.as_flattened().iter().chain([&other.positives]);
+        for (mine, theirs) in mine.zip(theirs) {
+            mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        }
     }
 }

@@ -12,12 +12,13 @@ mod features;
 mod groups;
 mod masses;
 mod observed;
+mod row;
 mod setup;
 mod statistic;
 mod sweep;
 mod theory;
 
-pub use dual::{Cell, DualStudy, GroupMass, GroupMatrix, dual_imbalance};
+pub use dual::{Cell, DualStudy, FeatureNorms, GroupMass, GroupMatrix, dual_imbalance};
 pub use easy::{EasyCurve, EasyPairs, EasyParams, Mined, easy_pairs};
 pub use estimate::{Estimate, Slope, log_log_slope};
 pub use features::{FeatureModel, Noise};

@@ -1,5 +1,6 @@
 //! The same measurements on features that exist: every row an anchor, every other row a key.
 
+use super::row::gradient_norms;
 use crate::contrast::{Temperature, normalize_rows};
 use crate::longtail::ShotGroup;
 use crate::{Error, Result};
@@ -45,6 +46,11 @@ pub struct Observed {
     pub negative: Array2<f64>,
     /// Per class, with respect to features: every pair times sqrt(1 - s^2).
     pub features_per_class: Vec<f64>,
+    /// Sum over the anchors of a class of |dL/dz|, keys held constant (C): pairs that pull in opposite
+    /// directions cancel.
+    pub norms_per_class: Vec<f64>,
+    /// The same of the part of dL/dz that is tangent to the sphere.
+    pub tangent_norms_per_class: Vec<f64>,
     /// Same-class similarity (C).
     pub similarity: Vec<ClassSimilarity>,
     /// By shot group; a group without classes is left out.
@@ -63,6 +69,7 @@ struct Part {
     positive: Vec<f64>,
     negative: Array2<f64>,
     features: Vec<f64>,
+    norms: [Vec<f64>; 2],
     similarity: Vec<f64>,
     histogram: Array2<u64>,
     by_rank: [Vec<f64>; 2],
@@ -128,6 +135,7 @@ impl Part {
             positive: vec![0.0; classes],
             negative: Array2::zeros((classes, classes)),
             features: vec![0.0; classes],
+            norms: [vec![0.0; classes], vec![0.0; classes]],
             similarity: vec![0.0; classes],
             histogram: Array2::zeros((classes, BINS)),
             by_rank: [vec![0.0; RANKS], vec![0.0; RANKS]],
@@ -140,11 +148,13 @@ impl Part {
         self.without_positives += other.without_positives;
         self.negative += &other.negative;
         self.histogram += &other.histogram;
-        let [own, others] = &mut self.by_rank;
+        let ([own, others], [raw, tangent]) = (&mut self.by_rank, &mut self.norms);
         for (a, b) in [
             (&mut self.positive, &other.positive),
             (&mut self.features, &other.features),
             (&mut self.similarity, &other.similarity),
+            (raw, &other.norms[0]),
+            (tangent, &other.norms[1]),
             (own, &other.by_rank[0]),
             (others, &other.by_rank[1]),
             (&mut self.carried, &other.carried),
@@ -169,15 +179,24 @@ fn block(
     let product = anchors.dot(&features.t());
     let sims = product.as_standard_layout();
     let mut part = Part::new(classes);
-    for (row, i) in sims.rows().into_iter().zip(start..end) {
-        let row = row.to_slice().expect("rows in standard layout are contiguous");
-        part.anchor(row, i, labels, temperature.get());
+    let mut gradients = Array2::zeros(sims.raw_dim());
+    for (r, i) in (start..end).enumerate() {
+        let row = sims.row(r).to_slice().expect("rows in standard layout are contiguous");
+        let mut gradient = gradients.row_mut(r);
+        let gradient = gradient.as_slice_mut().expect("rows of zeros are contiguous");
+        part.anchor(row, i, labels, temperature.get(), gradient);
+    }
+    let gradients = gradients.dot(features);
+    for ((gradient, z), i) in gradients.rows().into_iter().zip(anchors.rows()).zip(start..end) {
+        let norms = gradient_norms(&gradient.to_vec(), z.into_iter().copied());
+        part.norms.iter_mut().zip(norms).for_each(|(to, norm)| to[labels[i]] += norm);
     }
     part
 }
 
 impl Part {
-    fn anchor(&mut self, sims: &[f64], i: usize, labels: &[usize], t: f64) {
+    /// Adds anchor i; T dL/ds of every row goes into `gradient` (zeros before).
+    fn anchor(&mut self, sims: &[f64], i: usize, labels: &[usize], t: f64, gradient: &mut [f64]) {
         let class = labels[i];
         let is_positive = |j: usize| j != i && labels[j] == class;
         let positives = (0..sims.len()).filter(|&j| is_positive(j)).count();
@@ -200,17 +219,17 @@ impl Part {
         let (mut own, mut others) = (vec![], Vec::with_capacity(sims.len()));
         for j in keys() {
             let pi = exps[j] / total;
-            let gradient = if labels[j] == class {
+            if labels[j] == class {
+                gradient[j] = pi - target;
                 pulled += sims[j] / t;
-                own.push((sims[j], (pi - target).abs()));
-                self.positive[class] += (pi - target).abs();
-                (pi - target).abs()
+                own.push((sims[j], gradient[j].abs()));
+                self.positive[class] += gradient[j].abs();
             } else {
+                gradient[j] = pi;
                 others.push(pi);
                 self.negative[[class, labels[j]]] += pi;
-                pi
-            };
-            self.features[class] += gradient * (1.0 - sims[j] * sims[j]).max(0.0).sqrt();
+            }
+            self.features[class] += gradient[j].abs() * (1.0 - sims[j] * sims[j]).max(0.0).sqrt();
         }
         self.loss += largest + total.ln() - pulled * target;
         self.ranks(&mut own, &mut others);
@@ -271,6 +290,8 @@ fn finish(
         positive: Array2::from_diag(&ndarray::arr1(&part.positive)) * unit,
         negative: part.negative * unit,
         features_per_class: part.features.iter().map(|v| v * unit).collect(),
+        norms_per_class: part.norms[0].iter().map(|v| v * unit).collect(),
+        tangent_norms_per_class: part.norms[1].iter().map(|v| v * unit).collect(),
         similarity,
         densities: ShotGroup::ALL.into_iter().filter_map(density).collect(),
         by_rank: part.by_rank.map(|r| r.iter().map(|v| v / with_positives).collect()),

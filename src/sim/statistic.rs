@@ -30,11 +30,16 @@ pub enum Statistic {
     BatchLevelFeatures,
     /// [`Self::SameClass`] with respect to features.
     SameClassFeatures,
+    /// Length of the whole gradient with respect to the anchor's feature, |dL/dz|, keys held
+    /// constant: pairs that pull in opposite directions cancel.
+    GradientNorm,
+    /// The same of the part that is tangent to the sphere, which is what training follows.
+    TangentNorm,
 }
 
 impl Statistic {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::BatchLevel,
         Self::SiameseLevel,
         Self::SameClass,
@@ -45,6 +50,8 @@ impl Statistic {
         Self::SameClassPairs,
         Self::BatchLevelFeatures,
         Self::SameClassFeatures,
+        Self::GradientNorm,
+        Self::TangentNorm,
     ];
 
     /// A name for tables and files.
@@ -60,12 +67,21 @@ impl Statistic {
             Self::SameClassPairs => "same_class_pairs",
             Self::BatchLevelFeatures => "batch_level_features",
             Self::SameClassFeatures => "same_class_features",
+            Self::GradientNorm => "gradient_norm",
+            Self::TangentNorm => "gradient_norm_tangent",
         }
     }
 
     /// True if it is defined for the loss in use only (features, numbers of pairs).
     pub fn only_for_out(self) -> bool {
-        matches!(self, Self::BatchLevelFeatures | Self::SameClassFeatures | Self::SameClassPairs)
+        matches!(
+            self,
+            Self::BatchLevelFeatures
+                | Self::SameClassFeatures
+                | Self::SameClassPairs
+                | Self::GradientNorm
+                | Self::TangentNorm
+        )
     }
 
     /// Exponents of the components.
@@ -89,6 +105,8 @@ impl Statistic {
             Self::SameClassNet => both(&|g| batch.per_class(g, m.net[g])),
             Self::NegativeByAnchor => both(&|g| batch.per_class(g, batch.row(g))),
             Self::NegativeByKey => both(&|g| batch.by_key(g, |_| true)),
+            Self::GradientNorm => both(&|g| batch.per_class(g, batch.norms[0][g])),
+            Self::TangentNorm => both(&|g| batch.per_class(g, batch.norms[1][g])),
             Self::SameClassPairs => both(&|g| batch.per_class(g, batch.positives[g])),
             Self::PerPositivePair => {
                 let (mass, pairs) = (&m.absolute, batch.positives);
@@ -118,6 +136,7 @@ struct Batch<'a> {
     prior: &'a [f64],
     masses: &'a Masses,
     features: &'a Masses,
+    norms: &'a [Vec<f64>; 2],
     positives: &'a [f64],
 }
 
@@ -169,6 +188,7 @@ impl Samples {
             prior,
             masses: &masses.by_form[form][weighting],
             features: &masses.features[weighting],
+            norms: &masses.norms[weighting],
             positives: &masses.positives,
         };
         for (statistic, rows) in Statistic::ALL.iter().zip(&mut self.0) {

@@ -31,7 +31,10 @@ pub fn heuristic_exponent(
 ) -> Option<i32> {
     let (anchor, key) = sides(balanced_loss, source);
     match statistic {
-        Statistic::BatchLevel | Statistic::BatchLevelFeatures => Some(anchor),
+        Statistic::BatchLevel
+        | Statistic::BatchLevelFeatures
+        | Statistic::GradientNorm
+        | Statistic::TangentNorm => Some(anchor),
         Statistic::SiameseLevel
         | Statistic::SameClass
         | Statistic::SameClassNet
@@ -62,7 +65,10 @@ pub fn heuristic_ratio(
         mean(groups.head()) / mean(groups.tail())
     };
     Some(match statistic {
-        Statistic::BatchLevel | Statistic::BatchLevelFeatures => ratio(&weighted),
+        Statistic::BatchLevel
+        | Statistic::BatchLevelFeatures
+        | Statistic::GradientNorm
+        | Statistic::TangentNorm => ratio(&weighted),
         Statistic::SiameseLevel => ratio(&weighted) * ratio(&keys),
         Statistic::SameClassPairs => ratio(&|c| images(c) * keys(c)),
         _ => ratio(&|c| weighted(c) * keys(c)),
@@ -93,6 +99,9 @@ pub fn limit_exponents(
         Statistic::NegativeByKey => Some((key, key)),
         Statistic::PerPositivePair => Some((floor.0 - 1 - key, floor.1 - 1 - key)),
         Statistic::SameClassPairs => Some((1 + key, 1 + key)),
+        // Untrained, the mean of |P| random directions, of length |P|^(-1/2); separated, the spread
+        // of the positives around their mean: no whole power for both.
+        Statistic::GradientNorm | Statistic::TangentNorm => None,
     }
 }
 

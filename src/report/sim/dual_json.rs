@@ -1,6 +1,6 @@
 //! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
 
-use super::{DualResults, ablation, slope};
+use super::{DualResults, ablation, loss_name, slope};
 use crate::sim::{Cell, Estimate, Statistic, SweepAxis, heuristic_exponent, heuristic_ratio};
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn setting(results: &DualResults, cell: &Cell) -> Value {
         .map(|g| json!({ "group": g.group.name(), "share": g.share, "images": g.images, "classes": g.classes }))
         .collect();
     json!({
-        "loss": if cell.balanced_loss { "class-balanced" } else { "plain" },
+        "loss": loss_name(cell.balanced_loss),
         "queue": cell.source.name(),
         "mining": cell.mined,
         "batch_level_ratio": with_theory(Statistic::BatchLevel),
@@ -91,6 +91,8 @@ fn setting(results: &DualResults, cell: &Cell) -> Value {
         "gradient_mass_positive": cell.mass.positive,
         "gradient_mass_signed_same_class": cell.mass.signed,
         "gradient_mass_negative": cell.mass.negative,
+        "feature_gradient_norm": cell.norms.as_ref()
+            .map(|n| json!({ "raw": n.raw, "tangent": n.tangent })),
     })
 }
 
@@ -106,7 +108,7 @@ fn slopes(results: &DualResults) -> Vec<Value> {
             json!({ "mean": slope.mean, "low": slope.low, "high": slope.high, "theory": theory })
         };
         json!({
-            "loss": if cell.balanced_loss { "class-balanced" } else { "plain" },
+            "loss": loss_name(cell.balanced_loss),
             "queue": cell.source.name(),
             "mining": cell.mined,
             "batch_level": of(Statistic::BatchLevel),
@@ -114,6 +116,8 @@ fn slopes(results: &DualResults) -> Vec<Value> {
             "same_class": of(Statistic::SameClass),
             "same_class_net": of(Statistic::SameClassNet),
             "same_class_pairs": of(Statistic::SameClassPairs),
+            "gradient_norm": of(Statistic::GradientNorm),
+            "gradient_norm_tangent": of(Statistic::TangentNorm),
         })
     };
     ablation(results).iter().map(one).collect()

@@ -8,15 +8,17 @@ use crate::sim::{
     limit_exponents,
 };
 
-const LEADING: [Statistic; 3] =
-    [Statistic::BatchLevel, Statistic::SiameseLevel, Statistic::SameClass];
+const LEADING: [(Statistic, &str); 3] = [
+    (Statistic::BatchLevel, "batch level"),
+    (Statistic::SiameseLevel, "Siamese level"),
+    (Statistic::SameClass, "same class"),
+];
+
+const NORMS: [(Statistic, &str); 2] =
+    [(Statistic::GradientNorm, "‖∂L/∂z‖"), (Statistic::TangentNorm, "tangent ‖∂L/∂z‖")];
 
 fn text(e: Estimate) -> String {
     interval(e.mean, e.low, e.high)
-}
-
-pub(super) fn yes(flag: bool) -> &'static str {
-    if flag { "yes" } else { "no" }
 }
 
 /// What a terminal shows.
@@ -34,13 +36,7 @@ pub fn dual_summary(results: &DualResults) -> String {
     );
     out += "head-to-tail ratio of gradient mass, 95 % interval (pair-frequency heuristic)\n";
     let title = |s: &str| format!("{s:<30}");
-    out += &format!(
-        "{:<24}{}{}{}\n",
-        "",
-        title("batch level"),
-        title("Siamese level"),
-        title("same class")
-    );
+    out += &format!("{:<24}{}\n", "", LEADING.map(|(_, name)| title(name)).concat());
     for cell in ablation(results) {
         let name = format!(
             "{}{}",
@@ -48,7 +44,7 @@ pub fn dual_summary(results: &DualResults) -> String {
             if cell.mined { " + mining" } else { "" }
         );
         out += &format!("{name:<24.23}");
-        for s in LEADING {
+        for (s, _) in LEADING {
             let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
             let theory = theory.map_or(String::new(), |t| format!(" ({})", significant(t, 3)));
             out += &title(&format!("{}{theory}", text(cell.ratio(s))));
@@ -58,26 +54,30 @@ pub fn dual_summary(results: &DualResults) -> String {
     out
 }
 
-fn ratio_markdown(results: &DualResults) -> String {
-    let mut table = Table::new([
-        "setting",
-        "batch level",
-        "theory",
-        "Siamese level",
-        "theory",
-        "same class",
-        "theory",
-    ]);
+/// One row per cell of the ablation: what was measured of each statistic, and its theory.
+fn ablation_markdown(
+    results: &DualResults,
+    title: &str,
+    statistics: &[(Statistic, &str)],
+    values: impl Fn(&Cell, Statistic) -> (String, Option<String>),
+) -> String {
+    let columns = statistics.iter().flat_map(|(_, name)| [*name, "theory"]);
+    let mut table = Table::new(std::iter::once(title).chain(columns));
     for cell in ablation(results) {
-        let mut row = vec![setting_name(cell)];
-        for s in LEADING {
-            row.push(text(cell.ratio(s)));
-            let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
-            row.push(theory.map_or("n/a".into(), |t| significant(t, 3)));
-        }
-        table.push(row);
+        let measured = statistics.iter().flat_map(|(s, _)| {
+            let (measured, theory) = values(cell, *s);
+            [measured, theory.unwrap_or("n/a".into())]
+        });
+        table.push(std::iter::once(setting_name(cell)).chain(measured));
     }
     table.markdown()
+}
+
+fn ratio_markdown(results: &DualResults, title: &str, statistics: &[(Statistic, &str)]) -> String {
+    ablation_markdown(results, title, statistics, |cell, s| {
+        let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
+        (text(cell.ratio(s)), theory.map(|t| significant(t, 3)))
+    })
 }
 
 fn setting_name(cell: &Cell) -> String {
@@ -106,29 +106,15 @@ fn shot_markdown(results: &DualResults) -> String {
 }
 
 fn slope_markdown(results: &DualResults, rows: &[SweepRow]) -> String {
-    let mut table = Table::new([
-        "exponent of the imbalance",
-        "batch level",
-        "theory",
-        "Siamese level",
-        "theory",
-        "same class",
-        "theory",
-        "same-class pairs (count)",
-        "theory",
-    ]);
-    for cell in ablation(results) {
-        let mut row = vec![setting_name(cell)];
-        for s in LEADING.into_iter().chain([Statistic::SameClassPairs]) {
-            // Numbers of pairs do not depend on the form of the loss and are kept for one form.
-            let form = if s.only_for_out() { LossForm::Out } else { cell.form };
-            row.push(exponent(slope(rows, form, cell.balanced_loss, cell.source, cell.mined, s)));
-            let theory = heuristic_exponent(s, cell.balanced_loss, cell.source);
-            row.push(theory.map_or("n/a".into(), |t| t.to_string()));
-        }
-        table.push(row);
-    }
-    table.markdown()
+    let pairs = (Statistic::SameClassPairs, "same-class pairs (count)");
+    let statistics = [LEADING[0], LEADING[1], LEADING[2], pairs];
+    ablation_markdown(results, "exponent of the imbalance", &statistics, |cell, s| {
+        // Numbers of pairs do not depend on the form of the loss and are kept for one form.
+        let form = if s.only_for_out() { LossForm::Out } else { cell.form };
+        let measured = slope(rows, form, cell.balanced_loss, cell.source, cell.mined, s);
+        let theory = heuristic_exponent(s, cell.balanced_loss, cell.source);
+        (exponent(measured), theory.map(|t| t.to_string()))
+    })
 }
 
 fn exponent(e: Estimate) -> String {
@@ -200,6 +186,8 @@ fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
         (Statistic::NegativeByKey, "negatives by key"),
         (Statistic::SiameseLevel, "different classes, anchor × key"),
         (Statistic::BatchLevel, "batch level"),
+        (Statistic::GradientNorm, "batch level, ‖∂L/∂z‖"),
+        (Statistic::TangentNorm, "batch level, tangent ‖∂L/∂z‖"),
         (Statistic::SameClassPairs, "number of same-class pairs"),
     ] {
         for form in
@@ -269,8 +257,13 @@ pub(super) fn report(results: &DualResults, runtime: f64) -> String {
          **Figure.** Expected Σ|∂L/∂s| between anchors (rows) and keys (columns), relative to the largest cell. The diagonal is the \
          positive part.\n\n![Ratios](ratios.png)\n\n\
          **Figure.** Head-to-tail ratios with 95 % intervals (often smaller than the dot); rings: pair-frequency heuristic.\n\n";
-    out += &ratio_markdown(results);
+    out += &ratio_markdown(results, "setting", &LEADING);
     out += "\n\"Theory\" is the published heuristic: mass proportional to the number of pairs.\n\n";
+    if results.form == LossForm::Out {
+        out += &ratio_markdown(results, "head-to-tail ratio of the gradient's length", &NORMS);
+        out += "\nThe length of the whole gradient with respect to an anchor's feature instead of the sum over its pairs: pulls in \
+             opposite directions cancel. Per class, with intervals, in norms.csv.\n\n";
+    }
     out += &shot_markdown(results);
     out += "\nShares of the batch's gradient mass (all pairs of the group's anchors) by shot group: many above 100 training images, few below 20.\n\n";
     for (axis, rows) in &results.sweeps {

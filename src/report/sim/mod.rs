@@ -61,6 +61,7 @@ pub fn dual_files(results: &DualResults, runtime: f64) -> Result<Vec<ReportFile>
     files.push(("results.json".into(), json_bytes(&dual_json(results))));
     files.push(("ratios.csv".into(), dual_tables::ratio_table(results).csv().into_bytes()));
     files.push(("mass.csv".into(), dual_tables::mass_table(results).csv().into_bytes()));
+    files.push(("norms.csv".into(), dual_tables::norm_table(results).csv().into_bytes()));
     for (axis, rows) in &results.sweeps {
         let table = dual_tables::sweep_table(*axis, rows);
         files.push((format!("sweep-{}.csv", axis.name()), table.csv().into_bytes()));
@@ -98,6 +99,11 @@ pub(super) fn remedy(balanced_loss: bool, source: KeySource) -> &'static str {
         (false, KeySource::None) => "no queue",
         (true, KeySource::None) => "no queue, class-balanced loss",
     }
+}
+
+/// The weighting of the loss in tables and JSON.
+fn loss_name(balanced: bool) -> &'static str {
+    if balanced { "class-balanced" } else { "plain" }
 }
 
 /// The eight cells of the ablation in their order: remedies, each without and with mining.

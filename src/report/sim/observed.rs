@@ -37,6 +37,10 @@ pub fn observed_json(observed: &Observed, source: &Value) -> Value {
         "gradient_mass": { "positive": rows(&observed.positive), "negative": rows(&observed.negative) },
         "gradient_mass_per_class": totals.sum_axis(ndarray::Axis(1)).to_vec(),
         "feature_gradient_mass_per_class": observed.features_per_class,
+        "feature_gradient_norm_per_class": {
+            "raw": observed.norms_per_class,
+            "tangent": observed.tangent_norms_per_class,
+        },
         "positive_similarity": {
             "per_class": observed.similarity.iter().map(similarity).collect::<Vec<_>>(),
             "per_group": groups,
@@ -147,6 +151,8 @@ fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
         "mass_positive",
         "mass_negative",
         "mass_features",
+        "norm_features",
+        "norm_features_tangent",
     ]);
     for (c, n) in train_counts.iter().enumerate() {
         table.push([
@@ -157,6 +163,8 @@ fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
             significant(observed.positive[[c, c]], 6),
             significant(observed.negative.row(c).sum(), 6),
             significant(observed.features_per_class[c], 6),
+            significant(observed.norms_per_class[c], 6),
+            significant(observed.tangent_norms_per_class[c], 6),
         ]);
     }
     table
