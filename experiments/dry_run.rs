@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Instant};
 
 use rescom::{
     Error, Result,
-    data::{Place, SYNTHETIC_TEST_IMAGES},
+    data::SYNTHETIC_TEST_IMAGES,
     run::Recipe,
     train::{
         calibrate::{self, Cost, Kind},
@@ -36,7 +36,10 @@ pub(crate) fn run(
     let mut costs = Costs { request, threads, known: Vec::new(), seconds: 0.0 };
     let mut total = 0.0;
     for run in runs {
-        let (steps, images) = engine::size(&run.recipe)?;
+        let (steps, images) = match request.source.listed_images(run.recipe.data.set)? {
+            Some(images) => (engine::steps(&run.recipe, images)?, images),
+            None => engine::size(&run.recipe)?,
+        };
         let seconds = match how {
             DryRun::Plan => None,
             DryRun::Measure => Some(costs.of(&run.recipe, steps)?),
@@ -63,6 +66,9 @@ pub(crate) fn run(
         }
     }
     if !request.args.json {
+        if let Some(note) = request.source.assumed_images() {
+            println!("{note}");
+        }
         let number = counted(runs.len(), "run");
         println!("{number}{} into {}", costs.words(total), request.out().display());
     }
@@ -93,9 +99,9 @@ impl Costs<'_> {
                 self.known.len() - 1
             }
         };
-        let test = match Place::from_option(self.request.data.as_deref()) {
-            Place::Synthetic { .. } => SYNTHETIC_TEST_IMAGES,
-            _ => recipe.data.set.test_images(),
+        let test = match self.request.source.is_synthetic() {
+            true => SYNTHETIC_TEST_IMAGES,
+            false => recipe.data.set.test_images(),
         };
         Ok(self.known[at].2.of_run(recipe, steps, test))
     }

@@ -12,7 +12,9 @@ mod doctor;
 mod dry_run;
 mod evaluate;
 mod features;
+mod images;
 mod interrupt;
+mod lists;
 mod plan;
 mod progress;
 mod report;
@@ -42,6 +44,12 @@ enum Command {
     FashionMnist(Box<plan::FashionArgs>),
     /// Sweep over CIFAR-10-LT and CIFAR-100-LT (from a folder on disk).
     Cifar(Box<plan::CifarArgs>),
+    /// Sweep over ImageNet-LT (from image lists on disk).
+    ImagenetLt(Box<lists::ImagenetArgs>),
+    /// Sweep over iNaturalist 2018 (from image lists on disk).
+    Inat18(Box<lists::InatArgs>),
+    /// Sweep over Places-LT (from image lists on disk).
+    PlacesLt(Box<lists::PlacesArgs>),
     /// Write the report of finished runs anew, from their records alone.
     Report(report::ReportArgs),
     /// Evaluate a run's network on the whole test set, or on corrupted images.
@@ -83,6 +91,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::FashionMnist(args) => sweep::run(&args.plan()),
         Command::Cifar(args) => sweep::run(&args.plan()),
+        Command::ImagenetLt(args) => sweep::run(&args.plan()),
+        Command::Inat18(args) => sweep::run(&args.plan()),
+        Command::PlacesLt(args) => sweep::run(&args.plan()),
         Command::Report(args) => report::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Stage2(args) => stage2::run(&args),

@@ -5,17 +5,25 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use rescom::{
     Error, Result,
-    run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, Recipe, RecipeFile},
+    data::cifar::Check,
+    run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, ProfileKind, Recipe, RecipeFile},
 };
 use serde::Serialize;
 use toml::Value;
 
+use crate::images::Source;
+
+/// For sets of which a long-tailed subset is chosen.
+#[derive(Args, Clone)]
+struct FactorArgs {
+    /// Imbalance factors n_max/n_min, at least 1.
+    #[arg(long, value_delimiter = ',', default_value = "10,50,100")]
+    imb: Vec<f64>,
+}
+
 /// Arguments that every sweep takes.
 #[derive(Args, Clone)]
 pub(crate) struct SweepArgs {
-    /// Imbalance factors n_max/n_min, at least 1.
-    #[arg(long, value_delimiter = ',', default_value = "10,50,100")]
-    pub(crate) imb: Vec<f64>,
     /// Methods: ce, balanced-softmax, supcon+bs, moco+bs, rescom, mislas; rescom-no-queue and so on
     /// for ablations (-no-loss, -no-queue, -no-mining, -no-siamese, in this order).
     #[arg(long, value_delimiter = ',', default_value = "ce,balanced-softmax,rescom")]
@@ -87,6 +95,8 @@ pub(crate) enum OrderArg {
 )]
 pub(crate) struct FashionArgs {
     #[command(flatten)]
+    factors: FactorArgs,
+    #[command(flatten)]
     sweep: SweepArgs,
     /// Folder with the four idx files, or `synthetic` for a generated set.
     #[arg(long, value_name = "DIR")]
@@ -102,12 +112,14 @@ impl FashionArgs {
         PlanRequest {
             name: "fashion-mnist",
             sets: vec![DataSetId::FashionMnist],
+            factors: self.factors.imb.clone(),
+            recipe: None,
             order: match self.class_order {
                 OrderArg::Natural => ClassOrder::Natural,
                 OrderArg::Reversed => ClassOrder::Reversed,
                 OrderArg::Seeded => ClassOrder::Seeded,
             },
-            data: self.data.clone(),
+            source: Source::Memory { data: self.data.clone(), check: Check::Published },
             args: self.sweep.clone(),
         }
     }
@@ -129,6 +141,8 @@ pub(crate) enum CifarArg {
 )]
 pub(crate) struct CifarArgs {
     #[command(flatten)]
+    factors: FactorArgs,
+    #[command(flatten)]
     sweep: SweepArgs,
     /// Data sets.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "cifar10,cifar100")]
@@ -136,6 +150,9 @@ pub(crate) struct CifarArgs {
     /// Folder that holds a CIFAR folder or archive, or `synthetic` for a generated set.
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
+    /// Take other images in CIFAR's format (no published checksum); the report then says so.
+    #[arg(long)]
+    unverified: bool,
 }
 
 impl CifarArgs {
@@ -148,8 +165,13 @@ impl CifarArgs {
         PlanRequest {
             name: "cifar",
             sets: self.dataset.iter().map(id).collect(),
+            factors: self.factors.imb.clone(),
+            recipe: None,
             order: ClassOrder::Natural,
-            data: self.data.clone(),
+            source: Source::Memory {
+                data: self.data.clone(),
+                check: if self.unverified { Check::Format } else { Check::Published },
+            },
             args: self.sweep.clone(),
         }
     }
@@ -161,10 +183,14 @@ pub(crate) struct PlanRequest {
     pub(crate) name: &'static str,
     /// Data sets.
     pub(crate) sets: Vec<DataSetId>,
+    /// Imbalance factors; one, unused, for sets that are long-tailed themselves.
+    pub(crate) factors: Vec<f64>,
+    /// Name and text of a built-in recipe other than the set's usual one.
+    pub(crate) recipe: Option<(&'static str, &'static str)>,
     /// Which class is the head.
     pub(crate) order: ClassOrder,
-    /// `--data`.
-    pub(crate) data: Option<String>,
+    /// Where the images come from.
+    pub(crate) source: Source,
     /// The common arguments.
     pub(crate) args: SweepArgs,
 }
@@ -220,7 +246,7 @@ impl PlanRequest {
         // Seeds outermost: a sweep that is cut short has every method once before any twice.
         for &seed in &self.args.seeds {
             for &set in &self.sets {
-                for &factor in &self.args.imb {
+                for &factor in &self.factors {
                     for &method in &methods {
                         runs.push(self.one(set, factor, method, seed)?);
                     }
@@ -251,7 +277,7 @@ impl PlanRequest {
                 RecipeFile::parse(&text, &path.display().to_string())?
             }
             None => {
-                let (name, text) = built_in(set, factor);
+                let (name, text) = self.recipe.unwrap_or_else(|| built_in(set, factor));
                 RecipeFile::parse(text, name)?
             }
         };
@@ -275,6 +301,12 @@ impl PlanRequest {
         }
         self.args.set.iter().try_for_each(|s| file.set_text(s))?;
         let (recipe, marks) = file.resolve()?;
+        if recipe.data.set != set {
+            let (found, due) = (recipe.data.set.name(), set.name());
+            return Err(Error::input(format!(
+                "recipe: data.set = {found}: expected {due}, which the command is for"
+            )));
+        }
         Ok(PlannedRun { id: run_id(&recipe, recipe.method.name.into()), recipe, marks })
     }
 
@@ -306,12 +338,14 @@ pub(crate) fn run_id(recipe: &Recipe, label: MethodLabel) -> String {
         ClassOrder::Natural => String::new(),
         other => format!("-{}", order_name(other)),
     };
-    format!(
-        "{}-imb{}{order}-{label}-seed{}",
-        recipe.data.set.name(),
-        recipe.data.imbalance_factor,
-        recipe.run.seed
-    )
+    let (set, seed) = (recipe.data.set.name(), recipe.run.seed);
+    match recipe.data.profile {
+        // The counts are the set's own; what differs between published runs is the encoder.
+        ProfileKind::Natural => {
+            format!("{set}-{}{order}-{label}-seed{seed}", recipe.model.arch.name())
+        }
+        _ => format!("{set}-imb{}{order}-{label}-seed{seed}", recipe.data.imbalance_factor),
+    }
 }
 
 #[cfg(test)]

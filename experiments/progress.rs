@@ -3,6 +3,7 @@
 
 use std::{
     io::IsTerminal as _,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -90,6 +91,42 @@ impl Observer for RunProgress<'_> {
 }
 
 impl Drop for RunProgress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Counts pictures while they are checked: a bar on a terminal, a line for every tenth elsewhere.
+pub(crate) struct PictureCount {
+    bar: Option<ProgressBar>,
+    total: usize,
+    done: AtomicUsize,
+}
+
+impl PictureCount {
+    /// For `total` pictures from `place`.
+    pub(crate) fn new(total: usize, place: &str) -> Self {
+        eprintln!("decoding {total} pictures to find broken ones: {place}");
+        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(total as u64));
+        Self { bar, total, done: AtomicUsize::new(0) }
+    }
+
+    /// Another one is done.
+    pub(crate) fn one_more(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        match &self.bar {
+            Some(bar) => bar.inc(1),
+            None if done.is_multiple_of(self.total.div_ceil(10)) => {
+                eprintln!("  {done} of {}", self.total);
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for PictureCount {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

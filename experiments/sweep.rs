@@ -9,8 +9,7 @@ use std::{
 
 use rescom::{
     Error, Result,
-    data::{self, ImageSource, Place, cifar::Check},
-    run::{DataSetId, RunDir, RunRecord},
+    run::{RunDir, RunRecord},
     train::{
         self,
         engine::{self, Job, Outcome},
@@ -18,7 +17,9 @@ use rescom::{
 };
 
 use crate::{
-    dry_run, interrupt,
+    dry_run,
+    images::{Checking, Images},
+    interrupt,
     plan::{PlanRequest, PlannedRun},
     progress, report,
 };
@@ -87,8 +88,13 @@ impl Sweep<'_> {
         let images = match self.images.take().filter(|i| i.set == run.recipe.data.set) {
             Some(there) => self.images.insert(there),
             None => {
-                let loaded = Images::load(run, self.runs, self.request.data.as_deref())?;
-                self.images.insert(loaded)
+                let out = self.request.out();
+                let checking = Checking { out: &out, threads: self.threads, stop: self.stop };
+                match Images::load(&self.request.source, run, self.runs, &checking)? {
+                    Some(loaded) => self.images.insert(loaded),
+                    // Ctrl-C while pictures were checked.
+                    None => return Ok(Outcome::Stopped { epoch: 0 }),
+                }
             }
         };
         let job = Job {
@@ -130,26 +136,6 @@ fn guarded(fit: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(train::libtorch_failure(text.unwrap_or("stopped without a word")))
     })
-}
-
-/// The images of one data set, shared by its runs.
-struct Images {
-    set: DataSetId,
-    train: Arc<dyn ImageSource>,
-    test: Arc<dyn ImageSource>,
-}
-
-impl Images {
-    fn load(run: &PlannedRun, plan: &[PlannedRun], data: Option<&str>) -> Result<Self> {
-        let set = run.recipe.data.set;
-        let mut place = Place::from_option(data);
-        if let Place::Synthetic { train_per_class, .. } = &mut place {
-            // No more than any run of the plan asks for.
-            *train_per_class = plan.iter().map(|r| r.recipe.data.images_per_class as usize).max();
-        }
-        let loaded = data::load(set, place, Check::Published, &mut progress::of_data())?;
-        Ok(Self { set, train: Arc::new(loaded.train), test: Arc::new(loaded.test) })
-    }
 }
 
 /// The error that ends a sweep early, after the report of what is finished.

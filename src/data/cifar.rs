@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::pickle::Pickle;
 use super::{DataSet, ImageSet, archive, cache, names};
 use crate::augment::Normalize;
+use crate::run::Provenance;
 use crate::{Error, Result};
 
 /// Bytes of one image: 32 * 32 red, then green, then blue.
@@ -174,13 +175,17 @@ impl Cifar {
 
     fn read_form(self, form: &Form, check: Check) -> Result<DataSet> {
         let mut files = Files::open(self, form)?;
+        let source = match check {
+            Check::Published => files.place.clone(),
+            Check::Format => format!("{}{}", Provenance::UNVERIFIED, files.place),
+        };
         let mut set = |batches: &[Batch]| -> Result<ImageSet> {
             let (mut images, mut labels) = (Vec::new(), Vec::new());
             for batch in batches {
                 let records = files.records(self, batch, check)?;
                 self.unpack(&records, &mut images, &mut labels);
             }
-            ImageSet::new(images, (32, 32, 3), labels, self.class_names(), files.place.clone())
+            ImageSet::new(images, (32, 32, 3), labels, self.class_names(), source.clone())
         };
         Ok(DataSet {
             name: self.name().into(),

@@ -30,7 +30,11 @@ fn jpeg<'a>(bytes: &[u8], buffer: &'a mut Vec<u8>) -> Result<Rgb<'a>, String> {
     use zune_jpeg::zune_core::colorspace::ColorSpace;
     use zune_jpeg::zune_core::options::DecoderOptions;
 
-    let broken = |e: zune_jpeg::errors::DecodeErrors| format!("broken JPEG: {e:?}");
+    // The decoder's words go over several lines.
+    let broken = |e: zune_jpeg::errors::DecodeErrors| {
+        let words = format!("{e:?}");
+        format!("broken JPEG: {}", words.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
         .set_strict_mode(true)

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::decode::decode;
 use super::{Broken, ImageSource};
 use crate::augment::ImageRef;
+use crate::run::Provenance;
 use crate::{Error, Result};
 
 /// Pictures that are decoded one by one when they are needed.
@@ -131,6 +132,16 @@ impl ImageFiles {
         let new = Self { root, files, class_names, place, sha256, skipped: Vec::new() };
         new.class_counts()?;
         Ok(new)
+    }
+
+    /// The same, saying that nobody checked that they are the published set.
+    pub(super) fn unverified(self) -> Self {
+        Self { place: format!("{}{}", Provenance::UNVERIFIED, self.place), ..self }
+    }
+
+    /// The folder that the pictures' paths start from.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The file of image `id`.

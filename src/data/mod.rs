@@ -15,6 +15,7 @@ mod download;
 pub mod fashion;
 mod files;
 pub mod idx;
+mod lists;
 mod loader;
 mod names;
 pub mod npy;
@@ -25,6 +26,7 @@ pub mod synthetic;
 
 pub use corrupted::{CorruptedSets, SEVERITIES};
 pub use files::ImageFiles;
+pub use lists::{ListPlaces, Pictures};
 pub use loader::{Batch, BatchOrder, EpochBatches, Loader, LoaderOptions};
 pub use set::{Broken, DataSet, ImageSet, ImageSource};
 pub use sources::{Place, SYNTHETIC_TEST_IMAGES, load, locate};

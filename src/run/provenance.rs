@@ -29,6 +29,11 @@ pub struct Provenance {
     pub command: Vec<String>,
 }
 
+impl Provenance {
+    /// How `data_source` begins where the images were not compared with the published set.
+    pub const UNVERIFIED: &str = "unverified: ";
+}
+
 fn none_skipped(skipped: &[usize; 2]) -> bool {
     *skipped == [0, 0]
 }

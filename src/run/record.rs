@@ -125,6 +125,11 @@ impl RunRecord {
         self.provenance.data_source.starts_with("generated")
     }
 
+    /// Whether nobody checked that the images are the published set (`--unverified`).
+    pub fn is_unverified(&self) -> bool {
+        self.provenance.data_source.starts_with(Provenance::UNVERIFIED)
+    }
+
     /// What tables and figures call this run's training: its method, and whether stage 2 of MiSLAS
     /// followed. Runs of one label, data set, factor and class order differ in their seeds alone.
     pub fn method_label(&self) -> MethodLabel {

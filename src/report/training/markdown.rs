@@ -72,6 +72,9 @@ fn head(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
     let warning = if synthetic {
         " - on GENERATED images, not on the real data set\n\nThe images were generated (`--data synthetic`): \
          the numbers show that the pipeline works and say nothing about the data set whose format they take.\n"
+    } else if records.iter().any(|r| r.is_unverified()) {
+        " - on UNVERIFIED images\n\nThe images were not compared with the published data set (`--unverified`), only read in \
+         its format: the numbers are those of other images and do not belong beside published ones.\n"
     } else {
         "\n"
     };
@@ -114,11 +117,20 @@ fn protocol(records: &[&RunRecord]) -> Result<String> {
     ))
 }
 
+fn skipped_text([train, test]: [usize; 2]) -> String {
+    match train + test {
+        0 => String::new(),
+        _ => format!(
+            ", of which {train} (and {test} test images) cannot be decoded and are left out"
+        ),
+    }
+}
+
 fn origin(records: &[&RunRecord]) -> String {
     let line = |r: &&RunRecord| {
         let p = &r.provenance;
         format!(
-            "rescom {} ({}), libtorch {}, {} with {} threads; training images with SHA-256 {}; made by \
+            "rescom {} ({}), libtorch {}, {} with {} threads; training images with SHA-256 {}{}; made by \
              `rescom-repro {}`",
             p.version,
             p.commit,
@@ -126,6 +138,7 @@ fn origin(records: &[&RunRecord]) -> String {
             p.device,
             p.torch_threads,
             p.data_sha256.get(..12).unwrap_or(&p.data_sha256),
+            skipped_text(p.skipped_pictures),
             p.command.get(1..).unwrap_or_default().join(" ")
         )
     };

@@ -1,0 +1,176 @@
+//! The images of a sweep: where they come from, and their check for broken pictures.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rescom::{
+    Error, Result,
+    data::{self, Broken, ImageFiles, ImageSource, ListPlaces, Place, cifar::Check},
+    run::{DataSetId, atomic},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{plan::PlannedRun, progress};
+
+/// Remembers, in the sweep's folder, which pictures of a list are broken.
+const CHECKED: &str = "checked-pictures.json";
+
+/// Where a sweep's images come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Sets that are read into memory.
+    Memory {
+        /// `--data`.
+        data: Option<String>,
+        /// What they are compared with.
+        check: Check,
+    },
+    /// Pictures that stay in their files.
+    Files {
+        /// `--data`, `--train-list`, `--test-list`, `--root`.
+        places: ListPlaces,
+        /// What the list is compared with.
+        check: Check,
+        /// `--skip-broken`.
+        skip_broken: bool,
+    },
+}
+
+/// The images of one data set, shared by its runs.
+pub(crate) struct Images {
+    pub(crate) set: DataSetId,
+    pub(crate) train: Arc<dyn ImageSource>,
+    pub(crate) test: Arc<dyn ImageSource>,
+}
+
+/// How a check of pictures goes on.
+pub(crate) struct Checking<'a> {
+    /// Where its result is kept.
+    pub(crate) out: &'a Path,
+    /// Threads that decode.
+    pub(crate) threads: usize,
+    /// Raised by Ctrl-C.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+impl Source {
+    /// Training images where a list says how many: none for a set in memory (the recipe says it) and
+    /// where no list is given.
+    pub(crate) fn listed_images(&self, set: DataSetId) -> Result<Option<u64>> {
+        match self {
+            Self::Files { places, check, .. } if places.is_given() => {
+                Ok(Some(places.load(set, *check)?.train.len() as u64))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the images are generated.
+    pub(crate) fn is_synthetic(&self) -> bool {
+        matches!(self, Self::Memory { data, .. } if data.as_deref() == Some("synthetic"))
+    }
+
+    /// What a plan must say about numbers of images that no list confirmed.
+    pub(crate) fn assumed_images(&self) -> Option<&'static str> {
+        match self {
+            Self::Files { places, .. } if !places.is_given() => Some(
+                "the numbers of images are the published ones; with --data DIR the plan reads the lists",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl Images {
+    /// Reads the images of `run`, one of `plan`; none if Ctrl-C stopped the check of its pictures.
+    pub(crate) fn load(
+        source: &Source,
+        run: &PlannedRun,
+        plan: &[PlannedRun],
+        checking: &Checking<'_>,
+    ) -> Result<Option<Self>> {
+        let set = run.recipe.data.set;
+        match source {
+            Source::Memory { data, check } => {
+                let mut place = Place::from_option(data.as_deref());
+                if let Place::Synthetic { train_per_class, .. } = &mut place {
+                    // No more than any run of the plan asks for.
+                    *train_per_class =
+                        plan.iter().map(|r| r.recipe.data.images_per_class as usize).max();
+                }
+                let loaded = data::load(set, place, *check, &mut progress::of_data())?;
+                Ok(Some(Self { set, train: Arc::new(loaded.train), test: Arc::new(loaded.test) }))
+            }
+            Source::Files { places, check, skip_broken } => {
+                let data::Pictures { mut train, mut test } = places.load(set, *check)?;
+                if *skip_broken {
+                    let Some(whole) = checking.without_broken([train, test])? else {
+                        return Ok(None);
+                    };
+                    [train, test] = whole;
+                }
+                Ok(Some(Self { set, train: Arc::new(train), test: Arc::new(test) }))
+            }
+        }
+    }
+}
+
+/// The result of a check.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checked {
+    /// Of the list, see [`ImageSource::sha256`].
+    list_sha256: String,
+    root: PathBuf,
+    broken: Vec<Broken>,
+}
+
+impl Checking<'_> {
+    /// Leaves the broken pictures out. Every picture is decoded once per list and sweep folder, not
+    /// per run: the runs of a sweep must have the same images, and a run that goes on those with
+    /// which it began. None if stopped; nothing is then remembered.
+    fn without_broken(&self, lists: [ImageFiles; 2]) -> Result<Option<[ImageFiles; 2]>> {
+        let path = self.out.join(CHECKED);
+        let mut known: Vec<Checked> =
+            if path.is_file() { atomic::read_json(&path)? } else { Vec::new() };
+        let mut whole = Vec::new();
+        for files in lists {
+            let same = |c: &Checked| c.list_sha256 == files.sha256() && c.root == files.root();
+            let before = known.iter().find(|c| same(c)).map(|c| c.broken.clone());
+            let broken = match before {
+                Some(broken) => broken,
+                None => {
+                    let Some(broken) = self.find_broken(&files)? else { return Ok(None) };
+                    known.push(Checked {
+                        list_sha256: files.sha256().to_owned(),
+                        root: files.root().to_owned(),
+                        broken: broken.clone(),
+                    });
+                    atomic::write_json(&path, &known)?;
+                    broken
+                }
+            };
+            whole.push(files.skipping(broken)?);
+        }
+        Ok(whole.try_into().ok())
+    }
+
+    fn find_broken(&self, files: &ImageFiles) -> Result<Option<Vec<Broken>>> {
+        let counter = progress::PictureCount::new(files.len(), files.place());
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .map_err(|e| Error::run(format!("cannot start threads: {e}")))?;
+        Ok(pool.install(|| {
+            files.find_broken(&|| {
+                counter.one_more();
+                !self.stop.load(Ordering::SeqCst)
+            })
+        }))
+    }
+}
