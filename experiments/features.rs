@@ -20,7 +20,10 @@ use rescom::{
     },
 };
 
-use crate::saved::{self, Images, MachineArgs};
+use crate::{
+    images::Images,
+    saved::{self, MachineArgs},
+};
 
 /// Arguments of `features`.
 #[derive(Args)]

@@ -15,7 +15,7 @@ use rescom::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{plan::PlannedRun, progress};
+use crate::progress;
 
 /// Remembers, in the sweep's folder, which pictures of a list are broken.
 const CHECKED: &str = "checked-pictures.json";
@@ -59,6 +59,30 @@ pub(crate) struct Checking<'a> {
 }
 
 impl Source {
+    /// Where the images of `set` are looked for without a word of where.
+    pub(crate) fn usual(set: DataSetId) -> Self {
+        match set.long_tailed_images() {
+            None => Self::Memory { data: None, check: Check::Published },
+            Some(_) => Self::Files {
+                places: ListPlaces::default(),
+                check: Check::Published,
+                skip_broken: false,
+            },
+        }
+    }
+
+    /// The same in another folder.
+    pub(crate) fn in_folder(self, folder: String) -> Self {
+        match self {
+            Self::Memory { check, .. } => Self::Memory { data: Some(folder), check },
+            Self::Files { check, skip_broken, .. } => {
+                let data = Some(PathBuf::from(folder));
+                let places = ListPlaces { data, ..ListPlaces::default() };
+                Self::Files { places, check, skip_broken }
+            }
+        }
+    }
+
     /// Training images where a list says how many: none for a set in memory (the recipe says it) and
     /// where no list is given.
     pub(crate) fn listed_images(&self, set: DataSetId) -> Result<Option<u64>> {
@@ -87,21 +111,19 @@ impl Source {
 }
 
 impl Images {
-    /// Reads the images of `run`, one of `plan`; none if Ctrl-C stopped the check of its pictures.
+    /// Reads the images of `set`; none if Ctrl-C stopped the check of its pictures. Of a generated set
+    /// every class gets `synthetic` training images; none: as many as the real set has.
     pub(crate) fn load(
         source: &Source,
-        run: &PlannedRun,
-        plan: &[PlannedRun],
+        set: DataSetId,
+        synthetic: Option<usize>,
         checking: &Checking<'_>,
     ) -> Result<Option<Self>> {
-        let set = run.recipe.data.set;
         match source {
             Source::Memory { data, check } => {
                 let mut place = Place::from_option(data.as_deref());
                 if let Place::Synthetic { train_per_class, .. } = &mut place {
-                    // No more than any run of the plan asks for.
-                    *train_per_class =
-                        plan.iter().map(|r| r.recipe.data.images_per_class as usize).max();
+                    *train_per_class = synthetic;
                 }
                 let loaded = data::load(set, place, *check, &mut progress::of_data())?;
                 Ok(Some(Self { set, train: Arc::new(loaded.train), test: Arc::new(loaded.test) }))

@@ -83,6 +83,9 @@ fn plan_of(command: &[String]) -> Option<plan::PlanRequest> {
     match Cli::try_parse_from(command).ok()?.command {
         Command::FashionMnist(args) => Some(args.plan()),
         Command::Cifar(args) => Some(args.plan()),
+        Command::ImagenetLt(args) => Some(args.plan()),
+        Command::Inat18(args) => Some(args.plan()),
+        Command::PlacesLt(args) => Some(args.plan()),
         _ => None,
     }
 }

@@ -1,15 +1,15 @@
 //! What the commands that work on a finished run have in common: its images and its device.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::atomic::AtomicBool};
 
 use clap::Args;
 use rescom::{
     Error, Result,
-    data::{self, ImageSource, Place, cifar::Check},
+    data::ImageSource,
     train::{self, SavedRun},
 };
 
-use crate::progress;
+use crate::images::{Checking, Images, Source};
 
 /// Where the images are and what computes.
 #[derive(Args)]
@@ -26,14 +26,6 @@ pub(crate) struct MachineArgs {
     threads: Option<usize>,
 }
 
-/// The images of a run.
-pub(crate) struct Images {
-    /// All training images.
-    pub(crate) train: Arc<dyn ImageSource>,
-    /// The whole test set.
-    pub(crate) test: Arc<dyn ImageSource>,
-}
-
 impl MachineArgs {
     /// Threads to compute with, which libtorch is told here.
     pub(crate) fn threads(&self, run: &SavedRun) -> Result<usize> {
@@ -48,17 +40,24 @@ impl MachineArgs {
 
     /// Loads the images that the run was trained and evaluated on.
     pub(crate) fn images(&self, run: &SavedRun) -> Result<Images> {
-        let plan = crate::plan_of(run.training_command());
-        let given = self.data.clone().or_else(|| plan.and_then(|plan| plan.data));
-        let mut place = Place::from_option(given.as_deref());
-        if let Place::Synthetic { train_per_class, .. } = &mut place {
-            // Generated images follow from their number alone: as many as the subset reaches to.
-            let classes = run.counts.classes();
-            *train_per_class = run.largest_id().map(|id| id as usize / classes + 1);
-        }
         let set = run.recipe.data.set;
-        let loaded = data::load(set, place, Check::Published, &mut progress::of_data())?;
-        let images = Images { train: Arc::new(loaded.train), test: Arc::new(loaded.test) };
+        let plan = crate::plan_of(run.training_command());
+        let source = plan.map_or_else(|| Source::usual(set), |plan| plan.source);
+        let source = match &self.data {
+            Some(folder) => source.in_folder(folder.clone()),
+            None => source,
+        };
+        // Generated images follow from their number alone: as many as the subset reaches to.
+        let classes = run.counts.classes();
+        let synthetic = run.largest_id().map(|id| id as usize / classes + 1);
+        // The sweep's folder holds what its check of pictures found.
+        let checking = Checking {
+            out: run.dir.path().parent().unwrap_or(Path::new(".")),
+            threads: run.provenance.torch_threads.max(1),
+            stop: &AtomicBool::new(false),
+        };
+        let images = Images::load(&source, set, synthetic, &checking)?
+            .ok_or_else(|| Error::run("the check of the pictures was stopped"))?;
         self.same_images(run, &*images.train)?;
         Ok(images)
     }

@@ -90,7 +90,11 @@ impl Sweep<'_> {
             None => {
                 let out = self.request.out();
                 let checking = Checking { out: &out, threads: self.threads, stop: self.stop };
-                match Images::load(&self.request.source, run, self.runs, &checking)? {
+                // Of generated images no more than any run of the plan asks for.
+                let per_class = |r: &PlannedRun| r.recipe.data.images_per_class as usize;
+                let most = self.runs.iter().map(per_class).max();
+                let set = run.recipe.data.set;
+                match Images::load(&self.request.source, set, most, &checking)? {
                     Some(loaded) => self.images.insert(loaded),
                     // Ctrl-C while pictures were checked.
                     None => return Ok(Outcome::Stopped { epoch: 0 }),

@@ -197,6 +197,13 @@ fn a_broken_picture_ends_the_sweep_or_is_left_out_and_named() {
     let report = fs::read_to_string(tree.out("out").join("report.md")).unwrap();
     assert!(report.contains("1 (and 1 test images) cannot be decoded"), "{report}");
 
+    // What works on a finished run finds its images again, the broken ones left out.
+    let again = repro(&["evaluate", "--json"]).arg(&run).output().unwrap();
+    succeeded(&again);
+    let found: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(found[0]["test"]["per_class"], record["last"]["per_class"]);
+    assert_eq!(found[0]["test"]["images"], 5);
+
     // Checked once per sweep folder, not per run.
     let more = ["--methods", "ce", "--set", "optim.epochs=1", "--skip-broken"];
     let stderr = succeeded(&sweep(&tree, "out", &more).output().unwrap());

@@ -41,7 +41,8 @@ pub struct Evaluation {
     pub ece: f64,
     /// The 15 bins.
     pub reliability: Vec<ReliabilityBin>,
-    /// `confusion[true][predicted]`, counts; empty in records of single epochs.
+    /// `confusion[true][predicted]`, counts; empty in records of single epochs and beyond 1,000
+    /// classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confusion: Vec<Vec<u64>>,
 }

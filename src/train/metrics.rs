@@ -11,11 +11,16 @@ use crate::{
 /// Bins of the expected calibration error.
 const ECE_BINS: usize = 15;
 
+/// With more classes there is no confusion matrix: that of iNaturalist's 8142 would take half a gigabyte.
+const CONFUSION_CLASSES: usize = 1000;
+
 /// Adds up an evaluation batch by batch.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     groups: Vec<ShotGroup>,
-    /// `confusion[true][predicted]`.
+    /// Images and correct ones, by class.
+    classes: Vec<(u64, u64)>,
+    /// `confusion[true][predicted]`; empty beyond [`CONFUSION_CLASSES`].
     confusion: Vec<Vec<u64>>,
     top5: u64,
     bins: [(u64, f64, u64); ECE_BINS],
@@ -27,7 +32,11 @@ impl Metrics {
         let classes = counts.classes();
         Self {
             groups: counts.shot_groups(),
-            confusion: vec![vec![0; classes]; classes],
+            classes: vec![(0, 0); classes],
+            confusion: match classes {
+                ..=CONFUSION_CLASSES => vec![vec![0; classes]; classes],
+                _ => Vec::new(),
+            },
             top5: 0,
             bins: [(0, 0.0, 0); ECE_BINS],
         }
@@ -38,7 +47,7 @@ impl Metrics {
     /// # Errors
     /// [`Error::Input`] if shapes or labels do not fit; [`Error::Run`] if a logit is not a number.
     pub fn add(&mut self, logits: &Array2<f32>, labels: &[i64]) -> Result<()> {
-        let classes = self.confusion.len();
+        let classes = self.classes.len();
         if logits.dim() != (labels.len(), classes) {
             return Err(Error::input(format!(
                 "evaluation: logits of {:?}, expected ({}, {classes})",
@@ -66,7 +75,12 @@ impl Metrics {
             .clone()
             .enumerate()
             .fold((0, f32::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best });
-        self.confusion[label][predicted] += 1;
+        let (images, correct) = &mut self.classes[label];
+        *images += 1;
+        *correct += u64::from(predicted == label);
+        if let Some(row) = self.confusion.get_mut(label) {
+            row[predicted] += 1;
+        }
         let own = row.clone().nth(label).unwrap_or(f32::NEG_INFINITY);
         let ahead =
             row.clone().enumerate().filter(|&(i, v)| v > own || (v == own && i < label)).count();
@@ -86,17 +100,13 @@ impl Metrics {
     /// # Errors
     /// [`Error::Input`] if nothing was added.
     pub fn finish(self) -> Result<Evaluation> {
-        let images: u64 = self.confusion.iter().flatten().sum();
+        let images: u64 = self.classes.iter().map(|(images, _)| images).sum();
         if images == 0 {
             return Err(Error::input("evaluation: no test images"));
         }
-        let correct: u64 = (0..self.confusion.len()).map(|c| self.confusion[c][c]).sum();
-        let per_class: Vec<f64> = self
-            .confusion
-            .iter()
-            .enumerate()
-            .map(|(c, row)| row[c] as f64 / row.iter().sum::<u64>().max(1) as f64)
-            .collect();
+        let correct: u64 = self.classes.iter().map(|(_, correct)| correct).sum();
+        let share = |&(images, correct): &(u64, u64)| correct as f64 / images.max(1) as f64;
+        let per_class: Vec<f64> = self.classes.iter().map(share).collect();
         let group = |g: ShotGroup| {
             let members: Vec<f64> = per_class
                 .iter()
@@ -157,6 +167,19 @@ mod tests {
         let expected = ((1.0 - conf(2.0)) + 1.0 / 3.0 + (1.0 - conf(3.0)) + conf(5.0)) / 4.0;
         assert!((e.ece - expected).abs() < 1e-6, "{} {expected}", e.ece);
         assert_eq!(e.reliability[4].count, 1);
+    }
+
+    #[test]
+    fn many_classes_have_no_confusion_matrix() {
+        let counts = ClassCounts::new(vec![30; 1001]).unwrap();
+        let mut metrics = Metrics::new(&counts);
+        let mut logits = Array2::zeros((2, 1001));
+        (logits[(0, 1000)], logits[(1, 3)]) = (1.0f32, 1.0);
+        metrics.add(&logits, &[1000, 4]).unwrap();
+        let e = metrics.finish().unwrap();
+        assert!(e.confusion.is_empty());
+        assert_eq!((e.images, e.top1, e.per_class[1000], e.per_class[4]), (2, 0.5, 1.0, 0.0));
+        assert_eq!(e.groups.medium, Some(1.0 / 1001.0));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::augment::SmallImages;
+use crate::augment::{ImageRef, SmallImages};
 use crate::data::ImageSet;
 
 fn source() -> Arc<ImageSet> {
@@ -114,4 +114,49 @@ fn an_evaluation_shows_images_as_they_are() {
     assert!(batches.iter().flat_map(|b| &b.2).copied().eq(0..50));
     let first = source().images[0];
     assert_eq!(batches[0].0[0], (f32::from(first) / 255.0 - 0.5) / 0.25);
+}
+
+/// Counts how often an image is asked for.
+struct Counted(Arc<ImageSet>, std::sync::atomic::AtomicUsize);
+
+impl ImageSource for Counted {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn classes(&self) -> usize {
+        self.0.classes()
+    }
+
+    fn label(&self, id: u32) -> u32 {
+        self.0.label(id)
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.0.class_names
+    }
+
+    fn place(&self) -> &str {
+        self.0.place()
+    }
+
+    fn sha256(&self) -> &str {
+        self.0.sha256()
+    }
+
+    fn image<'a>(&'a self, id: u32, buffer: &'a mut Vec<u8>) -> Result<ImageRef<'a>> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.image(id, buffer)
+    }
+}
+
+#[test]
+fn both_views_of_an_image_come_from_one_decode() {
+    let counted = Arc::new(Counted(source(), Default::default()));
+    let any: Arc<dyn ImageSource> = Arc::<Counted>::clone(&counted);
+    let ids: Vec<u32> = (0..50).collect();
+    let options = options(2, BatchOrder::Shuffled);
+    let loader = Loader::new(any, &ids, Streams::new(5), options).unwrap();
+    let views: usize = loader.epoch(0).map(|batch| batch.unwrap().images.len() / 64).sum();
+    assert_eq!((views, counted.1.load(std::sync::atomic::Ordering::SeqCst)), (96, 48));
 }
