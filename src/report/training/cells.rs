@@ -5,6 +5,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt};
 use super::settings::Settings;
 use crate::{
     Error, Result,
+    report::published::Published,
     run::{
         ClassOrder, DataSetId, Evaluation, Method, MethodLabel, RescomModules, RunFeatures,
         RunRecord,
@@ -217,6 +218,13 @@ impl<'a> Group<'a> {
     /// The cell of an arm at a factor.
     pub fn cell(&self, arm: &Arm, factor: f64) -> Option<&Cell<'a>> {
         self.cells.iter().find(|c| c.arm == *arm && c.imbalance_factor == factor)
+    }
+
+    /// Whether an arm's runs used the encoder of a published number ("resnext50" is published without
+    /// its groups).
+    pub fn same_backbone(&self, arm: &Arm, published: &Published) -> bool {
+        let run = self.cells.iter().find(|c| c.arm == *arm).and_then(|c| c.runs.first());
+        run.is_some_and(|r| r.recipe.model.arch.name().starts_with(&published.backbone))
     }
 
     /// The cells at a factor, simplest method first.

@@ -87,6 +87,7 @@ pub(super) fn accuracy_by_factor(group: &Group<'_>) -> Result<Rendered> {
         let known: Vec<(f64, f64)> = published()
             .into_iter()
             .filter(|p| p.set == group.set && Some(p.method.as_str()) == published_name(arm.method))
+            .filter(|p| group.same_backbone(arm, p))
             .filter_map(|p| Some((p.imbalance_factor?, p.top1)))
             .collect();
         if !known.is_empty() {

@@ -45,7 +45,8 @@ pub(super) fn main_table(group: &Group<'_>) -> Table {
             row.push(percent(cell.and_then(|c| c.last(|e| Some(e.top1)))));
             row.push(percent(cell.and_then(Cell::best_top1)));
             if !published.is_empty() {
-                row.push(beside(&published, &arm, factor, cell));
+                let same = published.iter().filter(|p| group.same_backbone(&arm, p));
+                row.push(beside(same, &arm, factor, cell));
             }
         }
         table.push(row);
@@ -53,12 +54,15 @@ pub(super) fn main_table(group: &Group<'_>) -> Table {
     table
 }
 
-/// "84.9 (-3.1)": the published number and ours minus it.
-fn beside(published: &[Published], arm: &Arm, factor: f64, cell: Option<&Cell<'_>>) -> String {
+/// "84.9 (-3.1)": the number published for the same encoder, and ours minus it.
+fn beside<'p>(
+    mut published: impl Iterator<Item = &'p Published>,
+    arm: &Arm,
+    factor: f64,
+    cell: Option<&Cell<'_>>,
+) -> String {
     let row = published_name(arm.method).and_then(|name| {
-        published
-            .iter()
-            .find(|p| p.method == name && p.imbalance_factor.is_none_or(|f| f == factor))
+        published.find(|p| p.method == name && p.imbalance_factor.is_none_or(|f| f == factor))
     });
     let Some(row) = row else { return "–".to_owned() };
     match cell.and_then(|c| c.last(|e| Some(e.top1))) {
