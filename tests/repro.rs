@@ -42,7 +42,10 @@ fn a_sweep_leaves_whole_runs_and_a_report_and_is_not_made_twice() {
     assert_eq!(log.matches("test top-1").count(), 1, "{log}");
     assert_eq!(log.lines().filter(|l| l.trim_start().starts_with("epoch ")).count(), 3, "{log}");
     let checkpoints = fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name());
-    let checkpoints = checkpoints.filter(|n| n.to_str().unwrap().ends_with(".safetensors"));
+    let checkpoints = checkpoints.filter(|n| {
+        let name = n.to_str().unwrap();
+        name.starts_with("checkpoint-") && name.ends_with(".safetensors")
+    });
     assert_eq!(checkpoints.count(), 2, "the newest two are kept");
     let report = fs::read_to_string(tmp.path().join("report.md")).unwrap();
     assert!(report.lines().next().unwrap().contains("GENERATED"), "{report}");
