@@ -8,8 +8,8 @@ use rescom::{
     train::{
         Images, Trainer,
         config::{
-            Arch, Classification, ContrastKind, ContrastSpec, EncoderSpec, HardPairMiner,
-            MethodSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
+            Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner,
+            LossSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
         },
         set_threads,
     },
@@ -19,8 +19,8 @@ use rescom::{
 const BATCH: usize = 32;
 const CLASSES: usize = 100;
 
-fn method(name: &str) -> MethodSpec {
-    let contrast = ContrastSpec {
+fn method(name: &str) -> LossSpec {
+    let contrast = ContrastiveLossSpec {
         con_weight: 0.5,
         temperature: 0.2,
         projection_dim: 32,
@@ -30,7 +30,7 @@ fn method(name: &str) -> MethodSpec {
         kind: ContrastKind::Supervised,
     };
     let rescom = name == "rescom";
-    MethodSpec {
+    LossSpec {
         classification: Classification::BalancedSoftmax,
         siamese: rescom,
         mixup_alpha: None,

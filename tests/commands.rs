@@ -11,5 +11,7 @@ mod compare;
 mod evaluate;
 #[path = "commands/features.rs"]
 mod features;
+#[path = "repro/common.rs"]
+mod program;
 #[path = "commands/stage2.rs"]
 mod stage2;

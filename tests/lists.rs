@@ -7,10 +7,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+
+#[path = "repro/common.rs"]
+mod common;
+
+use common::{repro, text, timeless, wait_for};
 
 /// A small network and few steps; the views stay at 224 x 224.
 const TINY: [&str; 20] = [
@@ -38,20 +42,10 @@ const TINY: [&str; 20] = [
 
 const RUN: &str = "imagenet-lt-resnet20-rescom-seed0";
 
-fn repro(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rescom-repro"));
-    command.args(args);
-    command
-}
-
 fn sweep(tree: &Tree, out: &str, extra: &[&str]) -> Command {
     let mut command = repro(&["imagenet-lt", "--data"]);
     command.arg(tree.root()).args(TINY).arg("--out").arg(tree.out(out)).args(extra);
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn succeeded(output: &Output) -> String {
@@ -141,6 +135,7 @@ fn a_list_is_trained_on_as_it_is_and_the_report_says_what_it_is() {
     assert!(source.starts_with("unverified: ") && source.contains("ImageNet_LT_train.txt"));
     let report = fs::read_to_string(tree.out("lists").join("report.md")).unwrap();
     assert!(report.lines().next().unwrap().contains("UNVERIFIED"), "{report}");
+    assert!(report.contains("| imb 2.33: last epoch |"), "7 / 3 pictures: {report}");
 
     // The same pictures as class folders, in the same order, give the same network.
     for name in ["ImageNet_LT_train.txt", "ImageNet_LT_test.txt"] {
@@ -212,17 +207,6 @@ fn a_broken_picture_ends_the_sweep_or_is_left_out_and_named() {
     assert_eq!(json(&other)["counts"], record["counts"]);
 }
 
-/// The record without the wall-clock fields and the command.
-fn timeless(run: &Path) -> Value {
-    let mut record = json(&run.join("record.json"));
-    record.as_object_mut().unwrap().remove("seconds");
-    record["provenance"]["command"].take();
-    for epoch in record["epochs"].as_array_mut().unwrap() {
-        epoch.as_object_mut().unwrap().remove("train_seconds");
-    }
-    record
-}
-
 #[test]
 fn a_killed_run_goes_on_to_the_same_bits_and_only_with_the_same_list() {
     let tree = Tree::new();
@@ -233,11 +217,7 @@ fn a_killed_run_goes_on_to_the_same_bits_and_only_with_the_same_list() {
         let mut child =
             sweep(&tree, out, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let saved = tree.out(out).join(RUN).join("checkpoint-0001.json");
-        let patience = Instant::now() + Duration::from_secs(600);
-        while !saved.is_file() && child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < patience, "no checkpoint after ten minutes");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(&saved, &mut child);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!tree.out(out).join(RUN).join("record.json").exists(), "not interrupted");

@@ -219,14 +219,7 @@ fn line(epoch: &EpochRecord) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RecipeFile;
-
-    fn recipe(overrides: &[&str]) -> Recipe {
-        let text = include_str!("../../experiments/recipes/fashion-mnist-lt.toml");
-        let mut file = RecipeFile::parse(text, "fashion-mnist-lt.toml").unwrap();
-        overrides.iter().for_each(|o| file.set_text(o).unwrap());
-        file.resolve().unwrap().0
-    }
+    use crate::run::shipped;
 
     fn epoch(epoch: usize) -> EpochRecord {
         EpochRecord {
@@ -244,16 +237,16 @@ mod tests {
     #[test]
     fn another_recipe_in_an_old_folder_is_refused_with_the_keys() {
         let tmp = tempfile::tempdir().unwrap();
-        RunDir::open(tmp.path(), &recipe(&[])).unwrap();
-        RunDir::open(tmp.path(), &recipe(&[])).unwrap();
-        let e = RunDir::open(tmp.path(), &recipe(&["optim.lr=0.2"])).unwrap_err();
+        RunDir::open(tmp.path(), &shipped(&[])).unwrap();
+        RunDir::open(tmp.path(), &shipped(&[])).unwrap();
+        let e = RunDir::open(tmp.path(), &shipped(&["optim.lr=0.2"])).unwrap_err();
         assert!(e.to_string().contains("optim.lr: 0.1 there, 0.2 now"), "{e}");
     }
 
     #[test]
     fn a_folder_is_locked_once() {
         let tmp = tempfile::tempdir().unwrap();
-        let dir = RunDir::open(tmp.path(), &recipe(&[])).unwrap();
+        let dir = RunDir::open(tmp.path(), &shipped(&[])).unwrap();
         let held = dir.lock().unwrap();
         assert!(dir.lock().unwrap_err().to_string().contains("in use"));
         drop(held);
@@ -263,7 +256,7 @@ mod tests {
     #[test]
     fn what_a_killed_write_left_goes_with_the_next_lock() {
         let tmp = tempfile::tempdir().unwrap();
-        let dir = RunDir::open(tmp.path(), &recipe(&[])).unwrap();
+        let dir = RunDir::open(tmp.path(), &shipped(&[])).unwrap();
         fs::write(dir.file(".incomplete-x1y2"), "half").unwrap();
         drop(dir.lock().unwrap());
         let mut names: Vec<_> = fs::read_dir(tmp.path())
@@ -277,7 +270,7 @@ mod tests {
     #[test]
     fn a_run_goes_on_with_its_own_images_only_and_says_what_changed() {
         let tmp = tempfile::tempdir().unwrap();
-        let dir = RunDir::open(tmp.path(), &recipe(&[])).unwrap();
+        let dir = RunDir::open(tmp.path(), &shipped(&[])).unwrap();
         let began = Provenance {
             version: "1".into(),
             commit: "c".into(),
@@ -313,7 +306,7 @@ mod tests {
     #[test]
     fn epochs_are_cut_back_to_the_checkpoint_and_damage_is_named() {
         let tmp = tempfile::tempdir().unwrap();
-        let dir = RunDir::open(tmp.path(), &recipe(&[])).unwrap();
+        let dir = RunDir::open(tmp.path(), &shipped(&[])).unwrap();
         for e in 1..=3 {
             dir.append_epoch(&epoch(e)).unwrap();
         }

@@ -22,6 +22,8 @@ pub use features::{
 pub use marks::{Mark, Marks};
 pub use method::{Method, MethodLabel, RescomModules};
 pub use provenance::Provenance;
+#[cfg(test)]
+pub(crate) use recipe::tests::shipped;
 pub use recipe::{Recipe, RecipeFile};
 pub use record::{
     BestEpoch, EpochRecord, Evaluation, GroupAccuracy, ReliabilityBin, RunRecord, Stage2Source,

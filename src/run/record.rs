@@ -131,6 +131,17 @@ impl RunRecord {
         self.provenance.data_source.starts_with(Provenance::UNVERIFIED)
     }
 
+    /// The recipe's imbalance factor where the tail was cut to one; n_max/n_min of the counts where the
+    /// set is long-tailed itself (256 for ImageNet-LT).
+    pub fn imbalance_factor(&self) -> f64 {
+        if self.recipe.data.set.images_per_class().is_some() {
+            return self.recipe.data.imbalance_factor;
+        }
+        let most = self.counts.iter().max().copied().unwrap_or(1);
+        let fewest = self.counts.iter().filter(|&&n| n > 0).min().copied().unwrap_or(1);
+        most as f64 / fewest as f64
+    }
+
     /// What tables and figures call this run's training: its method, and whether stage 2 of MiSLAS
     /// followed. Runs of one label, data set, factor and class order differ in their seeds alone.
     pub fn method_label(&self) -> MethodLabel {

@@ -253,5 +253,4 @@ fn join(
 }
 
 #[cfg(test)]
-#[path = "batch_tests.rs"]
 mod tests;

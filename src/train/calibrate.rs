@@ -268,14 +268,7 @@ fn timed_checkpoint(trainer: &Trainer, recipe: &Recipe) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RecipeFile;
-
-    fn recipe(overrides: &[&str]) -> Recipe {
-        let text = include_str!("../../experiments/recipes/fashion-mnist-lt.toml");
-        let mut file = RecipeFile::parse(text, "fashion-mnist-lt.toml").unwrap();
-        overrides.iter().for_each(|o| file.set_text(o).unwrap());
-        file.resolve().unwrap().0
-    }
+    use crate::run::shipped;
 
     #[test]
     fn a_run_costs_its_steps_checkpoints_and_evaluations() {
@@ -289,7 +282,7 @@ mod tests {
             device: "cpu".into(),
         };
         // Epochs 3 and 6 of 7 on 20 images of each of 10 classes, the last one on all 5000.
-        let r = recipe(&[
+        let r = shipped(&[
             "optim.epochs=7",
             "optim.warmup-epochs=1",
             "eval.every=3",
@@ -297,7 +290,7 @@ mod tests {
         ]);
         let expected = 1000.0 + 7.0 * (4.0 * 2.0 + 10.0) + 0.5 * (200.0 + 200.0 + 5000.0);
         assert_eq!(cost.of_run(&r, 4, 5000), expected);
-        let every = recipe(&["optim.epochs=3", "optim.warmup-epochs=1", "eval.every=1"]);
+        let every = shipped(&["optim.epochs=3", "optim.warmup-epochs=1", "eval.every=1"]);
         assert_eq!(cost.of_run(&every, 0, 100), 1000.0 + 30.0 + 0.5 * 300.0);
     }
 
@@ -317,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_calibration_measures_what_there_is_and_keeps_its_time() {
-        let r = recipe(&["model.arch=resnet20", "optim.batch-size=32", "method.name=rescom"]);
+        let r = shipped(&["model.arch=resnet20", "optim.batch-size=32", "method.name=rescom"]);
         let started = Instant::now();
         let cost = measure(&r, "cpu", 1).unwrap();
         assert!(started.elapsed() < 4 * BUDGET, "{:?}", started.elapsed());
@@ -327,13 +320,13 @@ mod tests {
         assert_eq!(cost.device, "cpu");
         assert_eq!(
             Kind::of(&r),
-            Kind::of(&recipe(&[
+            Kind::of(&shipped(&[
                 "model.arch=resnet20",
                 "optim.batch-size=32",
                 "data.imbalance-factor=10",
                 "run.seed=5",
             ]))
         );
-        assert_ne!(Kind::of(&r), Kind::of(&recipe(&["method.name=ce"])));
+        assert_ne!(Kind::of(&r), Kind::of(&shipped(&["method.name=ce"])));
     }
 }

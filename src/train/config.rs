@@ -87,7 +87,7 @@ pub enum ContrastKind {
 /// The contrastive part of the loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ContrastSpec {
+pub struct ContrastiveLossSpec {
     /// lambda, the weight of the contrastive loss.
     pub con_weight: f64,
     /// T.
@@ -120,7 +120,7 @@ pub enum Classification {
 /// Everything that defines one training step's loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MethodSpec {
+pub struct LossSpec {
     /// Classification loss.
     pub classification: Classification,
     /// Both views are classified (Siamese Balanced Softmax); otherwise view 1 alone.
@@ -130,10 +130,10 @@ pub struct MethodSpec {
     pub mixup_alpha: Option<f64>,
     /// Contrastive part; `None`: classification alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contrast: Option<ContrastSpec>,
+    pub contrast: Option<ContrastiveLossSpec>,
 }
 
-impl MethodSpec {
+impl LossSpec {
     /// Augmented views a step needs of each image: 2 with a contrastive part or two classified views.
     pub fn views(&self) -> usize {
         if self.contrast.is_some() || self.siamese { 2 } else { 1 }
@@ -152,7 +152,7 @@ impl MethodSpec {
                 ));
             }
         }
-        let momentum = self.contrast.as_ref().is_some_and(ContrastSpec::has_key_network);
+        let momentum = self.contrast.as_ref().is_some_and(ContrastiveLossSpec::has_key_network);
         if momentum && self.siamese {
             return Err(Error::input(
                 "siamese = true: with contrast.kind = momentum only view 1 passes the encoder; set it to false",
@@ -169,7 +169,7 @@ fn positive(field: &str, value: f64) -> Result<()> {
     Err(Error::input(format!("{field} = {value}: expected a positive number")))
 }
 
-impl ContrastSpec {
+impl ContrastiveLossSpec {
     /// Whether a momentum copy of the encoder makes the keys.
     pub fn has_key_network(&self) -> bool {
         matches!(self.kind, ContrastKind::Momentum { .. })
@@ -271,7 +271,7 @@ pub struct TrainerSpec {
     /// Encoder.
     pub encoder: EncoderSpec,
     /// Method.
-    pub method: MethodSpec,
+    pub method: LossSpec,
     /// Optimiser.
     #[serde(default)]
     pub sgd: SgdSpec,

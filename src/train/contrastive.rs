@@ -3,7 +3,7 @@
 use tch::{Device, Tensor};
 
 use super::{
-    config::{ContrastKind, ContrastSpec, QueueSpec},
+    config::{ContrastKind, ContrastiveLossSpec, QueueSpec},
     host::HostTensors,
     loss::{self, Pairs},
     model::{Model, normalise},
@@ -25,7 +25,7 @@ enum Queue {
 /// Keys, miner and weights of one method.
 #[derive(Debug)]
 pub(super) struct Contrast {
-    spec: ContrastSpec,
+    spec: ContrastiveLossSpec,
     weights: Option<Tensor>,
     queue: Option<Queue>,
     /// MoCo's key network and its momentum.
@@ -46,7 +46,7 @@ pub(super) fn class_weights(beta: f64, counts: &ClassCounts, device: Device) -> 
 
 impl Contrast {
     pub(super) fn new(
-        spec: &ContrastSpec,
+        spec: &ContrastiveLossSpec,
         model: &Model,
         counts: &ClassCounts,
         streams: &Streams,

@@ -56,6 +56,18 @@ fn off_diagonal(square: &Tensor) -> TorchResult<Tensor> {
         .f_reshape([m, m - 1])
 }
 
+/// Similarities [M, K] of anchors `z` [M, D] to `keys` [K, D], and where their labels agree.
+fn against(
+    z: &Tensor,
+    labels: &Tensor,
+    keys: &Tensor,
+    key_labels: &Tensor,
+) -> TorchResult<(Tensor, Tensor)> {
+    let z = wide(z)?;
+    let sim = z.f_matmul(&keys.f_tr()?.f_to_kind(z.kind())?)?;
+    Ok((sim, labels.f_unsqueeze(1)?.f_eq_tensor(&key_labels.f_unsqueeze(0)?)?))
+}
+
 impl Pairs {
     /// The other M-1 rows of the batch are the keys; same label is positive.
     /// `z` [M, D] (unit rows), `labels` [M].
@@ -73,8 +85,7 @@ impl Pairs {
         queue: &ClassBalancedQueue,
         mining: Option<HardPairMiner>,
     ) -> TorchResult<Self> {
-        let sim = wide(z)?.f_matmul(&queue.keys().f_tr()?.f_to_kind(wide(z)?.kind())?)?;
-        let own = labels.f_unsqueeze(1)?.f_eq_tensor(&queue.key_labels().f_unsqueeze(0)?)?;
+        let (sim, own) = against(z, labels, &queue.keys(), queue.key_labels())?;
         let filled = queue.filled_mask()?;
         let Some(miner) = mining else { return Self::all(sim, own, filled.as_ref()) };
         let columns = queue.columns_of(labels)?;
@@ -94,8 +105,7 @@ impl Pairs {
         queue: &FifoQueue,
         mining: Option<HardPairMiner>,
     ) -> TorchResult<Self> {
-        let sim = wide(z)?.f_matmul(&queue.keys().f_tr()?.f_to_kind(wide(z)?.kind())?)?;
-        let own = labels.f_unsqueeze(1)?.f_eq_tensor(&queue.key_labels().f_unsqueeze(0)?)?;
+        let (sim, own) = against(z, labels, &queue.keys(), queue.key_labels())?;
         let filled = queue.filled_mask()?;
         let Some(miner) = mining else { return Self::all(sim, own, filled.as_ref()) };
         // Unfilled slots carry no label, so `own` already leaves them out.

@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    config::{Classification, EncoderSpec, MethodSpec, Precision, QueueInit, QueueSpec},
+    config::{Classification, EncoderSpec, LossSpec, Precision, QueueInit, QueueSpec},
     contrastive,
     host::{HostTensor, HostTensors},
     loss::{self, Pairs},
@@ -44,7 +44,7 @@ fn queue_of(tensors: &HostTensors, classes: usize, init: QueueInit) -> Result<Cl
 /// # Errors
 /// [`Error::Input`] if an input is missing or the specification has no contrastive part.
 pub fn joint_loss(
-    spec: &MethodSpec,
+    spec: &LossSpec,
     counts: &ClassCounts,
     inputs: &HostTensors,
 ) -> Result<HostTensors> {

@@ -1,7 +1,7 @@
 //! From a checked recipe to the settings of a trainer.
 
 use super::config::{
-    Arch, Classification, ContrastKind, ContrastSpec, EncoderSpec, HardPairMiner, MethodSpec,
+    Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner, LossSpec,
     Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
 };
 use crate::run::{self, Method, Recipe, RescomModules};
@@ -15,7 +15,7 @@ pub fn trainer_spec(recipe: &Recipe, classes: usize) -> TrainerSpec {
             in_channels: recipe.data.set.channels(),
             width: None,
         },
-        method: method_spec(recipe, classes),
+        method: loss_spec(recipe, classes),
         sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: recipe.optim.weight_decay },
         precision: match recipe.run.precision {
             run::Precision::Fp32 => Precision::F32,
@@ -39,21 +39,21 @@ fn arch(arch: run::Architecture) -> Arch {
     }
 }
 
-fn method_spec(recipe: &Recipe, classes: usize) -> MethodSpec {
+fn loss_spec(recipe: &Recipe, classes: usize) -> LossSpec {
     let c = &recipe.contrast;
     let init = match c.queue_init {
         run::QueueInit::Random => QueueInit::Random,
         run::QueueInit::ExcludeUnfilled => QueueInit::ExcludeUnfilled,
     };
     let fifo = QueueSpec::Fifo { len: c.queue_per_class * classes, init };
-    let plain = |classification| MethodSpec {
+    let plain = |classification| LossSpec {
         classification,
         siamese: false,
         mixup_alpha: None,
         contrast: None,
     };
     let balanced = plain(Classification::BalancedSoftmax);
-    let contrast = ContrastSpec {
+    let contrast = ContrastiveLossSpec {
         con_weight: c.con_weight,
         temperature: c.temperature,
         projection_dim: recipe.model.projection_dim,
@@ -64,14 +64,14 @@ fn method_spec(recipe: &Recipe, classes: usize) -> MethodSpec {
     };
     match recipe.method.name {
         Method::CrossEntropy => plain(Classification::CrossEntropy),
-        Method::Mislas => MethodSpec {
+        Method::Mislas => LossSpec {
             mixup_alpha: Some(recipe.stage2.mixup_alpha),
             ..plain(Classification::CrossEntropy)
         },
         Method::BalancedSoftmax => balanced,
-        Method::SupConBalancedSoftmax => MethodSpec { contrast: Some(contrast), ..balanced },
-        Method::MoCoBalancedSoftmax => MethodSpec {
-            contrast: Some(ContrastSpec {
+        Method::SupConBalancedSoftmax => LossSpec { contrast: Some(contrast), ..balanced },
+        Method::MoCoBalancedSoftmax => LossSpec {
+            contrast: Some(ContrastiveLossSpec {
                 queue: Some(fifo),
                 kind: ContrastKind::Momentum { momentum: c.encoder_momentum },
                 ..contrast
@@ -86,9 +86,9 @@ fn method_spec(recipe: &Recipe, classes: usize) -> MethodSpec {
         }) => {
             let ring = QueueSpec::ClassBalanced { per_class: c.queue_per_class, init };
             let miner = HardPairMiner { num_pos: c.num_pos, num_neg: c.num_neg };
-            MethodSpec {
+            LossSpec {
                 siamese: siamese_balanced_softmax,
-                contrast: Some(ContrastSpec {
+                contrast: Some(ContrastiveLossSpec {
                     class_balanced_beta: class_balanced_loss.then_some(c.effective_number_beta),
                     queue: Some(if class_balanced_queue { ring } else { fifo }),
                     mining: hard_pair_mining.then_some(miner),

@@ -1,11 +1,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     sync::LazyLock,
 };
 
 use serde_json::Value;
+
+pub(crate) use crate::program::text;
 
 /// One sweep that the tests only read (or copy): small runs of ce, rescom and mislas, two seeds.
 pub(crate) static SWEEP: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
@@ -15,7 +17,7 @@ pub(crate) static SWEEP: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
 });
 
 pub(crate) fn repro(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_rescom-repro")).args(args).output().unwrap()
+    crate::program::repro(args).output().unwrap()
 }
 
 /// Standard output of a command that must succeed.
@@ -33,10 +35,6 @@ pub(crate) fn refused(args: &[&str], code: i32) -> String {
     let errors: Vec<&str> = stderr.lines().filter(|l| l.starts_with("error:")).collect();
     assert_eq!(errors.len(), 1, "{args:?}: {stderr}");
     errors[0].to_owned()
-}
-
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 pub(crate) fn json(text: &str) -> Value {

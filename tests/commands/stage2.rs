@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{copy_of, json, ok, read_json, refused, repro, text};
+use crate::{
+    common::{copy_of, json, ok, read_json, refused, repro, text},
+    program::timeless,
+};
 
 #[test]
 fn stage_two_is_a_run_of_its_own_with_a_row_of_its_own() {
@@ -40,16 +43,6 @@ fn stage_two_is_a_run_of_its_own_with_a_row_of_its_own() {
         let again = repro(&["stage2", run.to_str().unwrap()]);
         assert!(text(&again.stderr).contains("finished before"));
     }
-}
-
-fn timeless(run: &Path) -> serde_json::Value {
-    let mut record = read_json(&run.join("record.json"));
-    record.as_object_mut().unwrap().remove("seconds");
-    record["provenance"]["command"].take();
-    for epoch in record["epochs"].as_array_mut().unwrap() {
-        epoch.as_object_mut().unwrap().remove("train_seconds");
-    }
-    record
 }
 
 #[test]

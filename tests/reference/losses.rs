@@ -3,7 +3,8 @@
 use rescom::train::{
     HostTensors,
     config::{
-        Classification, ContrastKind, ContrastSpec, HardPairMiner, MethodSpec, QueueInit, QueueSpec,
+        Classification, ContrastKind, ContrastiveLossSpec, HardPairMiner, LossSpec, QueueInit,
+        QueueSpec,
     },
     probe,
 };
@@ -11,12 +12,12 @@ use serde_json::Value;
 
 use crate::fixtures::{self, Deviations, number, size};
 
-pub(crate) fn method(case: &Value) -> MethodSpec {
-    MethodSpec {
+pub(crate) fn method(case: &Value) -> LossSpec {
+    LossSpec {
         classification: Classification::BalancedSoftmax,
         siamese: true,
         mixup_alpha: None,
-        contrast: Some(ContrastSpec {
+        contrast: Some(ContrastiveLossSpec {
             con_weight: number(case, "con_weight"),
             temperature: number(case, "temperature"),
             projection_dim: size(case, "dim"),

@@ -5,8 +5,8 @@ use rescom::{
     train::{
         HostData, HostTensor, Images,
         config::{
-            Arch, Classification, ContrastKind, ContrastSpec, EncoderSpec, HardPairMiner,
-            MethodSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
+            Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner,
+            LossSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
         },
     },
 };
@@ -41,8 +41,8 @@ pub(crate) fn counts(classes: usize) -> ClassCounts {
 }
 
 /// ResCom's contrastive part on a small scale.
-pub(crate) fn contrast(dim: usize, queue: Option<QueueSpec>) -> ContrastSpec {
-    ContrastSpec {
+pub(crate) fn contrast(dim: usize, queue: Option<QueueSpec>) -> ContrastiveLossSpec {
+    ContrastiveLossSpec {
         con_weight: 0.5,
         temperature: 0.2,
         projection_dim: dim,
@@ -53,13 +53,13 @@ pub(crate) fn contrast(dim: usize, queue: Option<QueueSpec>) -> ContrastSpec {
     }
 }
 
-pub(crate) fn rescom(dim: usize) -> MethodSpec {
+pub(crate) fn rescom(dim: usize) -> LossSpec {
     let queue = QueueSpec::ClassBalanced { per_class: 4, init: QueueInit::Random };
-    MethodSpec {
+    LossSpec {
         classification: Classification::BalancedSoftmax,
         siamese: true,
         mixup_alpha: None,
-        contrast: Some(ContrastSpec {
+        contrast: Some(ContrastiveLossSpec {
             mining: Some(HardPairMiner { num_pos: 1, num_neg: 6 }),
             ..contrast(dim, Some(queue))
         }),
@@ -67,8 +67,8 @@ pub(crate) fn rescom(dim: usize) -> MethodSpec {
 }
 
 /// Cross-entropy alone.
-pub(crate) fn plain() -> MethodSpec {
-    MethodSpec {
+pub(crate) fn plain() -> LossSpec {
+    LossSpec {
         classification: Classification::CrossEntropy,
         siamese: false,
         mixup_alpha: None,
@@ -77,31 +77,34 @@ pub(crate) fn plain() -> MethodSpec {
 }
 
 /// One method of each kind, by name.
-pub(crate) fn methods(dim: usize) -> Vec<(&'static str, MethodSpec)> {
+pub(crate) fn methods(dim: usize) -> Vec<(&'static str, LossSpec)> {
     let fifo = |init| Some(QueueSpec::Fifo { len: 24, init });
-    let balanced = || MethodSpec { classification: Classification::BalancedSoftmax, ..plain() };
-    let with = |contrast| MethodSpec { contrast: Some(contrast), ..balanced() };
-    let moco = ContrastSpec {
+    let balanced = || LossSpec { classification: Classification::BalancedSoftmax, ..plain() };
+    let with = |contrast| LossSpec { contrast: Some(contrast), ..balanced() };
+    let moco = ContrastiveLossSpec {
         kind: ContrastKind::Momentum { momentum: 0.9 },
         class_balanced_beta: None,
         ..contrast(dim, fifo(QueueInit::ExcludeUnfilled))
     };
-    let mined = ContrastSpec {
+    let mined = ContrastiveLossSpec {
         mining: Some(HardPairMiner { num_pos: 2, num_neg: 9 }),
         ..contrast(dim, fifo(QueueInit::Random))
     };
     vec![
         ("ce", plain()),
         ("balanced-softmax", balanced()),
-        ("mixup", MethodSpec { mixup_alpha: Some(0.2), ..plain() }),
-        ("supcon+bs", with(ContrastSpec { class_balanced_beta: None, ..contrast(dim, None) })),
+        ("mixup", LossSpec { mixup_alpha: Some(0.2), ..plain() }),
+        (
+            "supcon+bs",
+            with(ContrastiveLossSpec { class_balanced_beta: None, ..contrast(dim, None) }),
+        ),
         ("moco+bs", with(moco)),
         ("rescom", rescom(dim)),
-        ("rescom, fifo", MethodSpec { siamese: true, ..with(mined) }),
+        ("rescom, fifo", LossSpec { siamese: true, ..with(mined) }),
     ]
 }
 
-pub(crate) fn trainer(method: MethodSpec) -> TrainerSpec {
+pub(crate) fn trainer(method: LossSpec) -> TrainerSpec {
     TrainerSpec {
         encoder: EncoderSpec { arch: Arch::ResNet20, in_channels: 1, width: Some(4) },
         method,

@@ -7,7 +7,7 @@ use rescom::{
     longtail::EffectiveNumber,
     train::{
         HostTensor, HostTensors,
-        config::{HardPairMiner, MethodSpec, QueueInit, QueueSpec},
+        config::{HardPairMiner, LossSpec, QueueInit, QueueSpec},
         probe,
     },
 };
@@ -39,7 +39,7 @@ fn settings() -> impl Strategy<Value = Setting> {
 }
 
 struct Made {
-    spec: MethodSpec,
+    spec: LossSpec,
     inputs: HostTensors,
     labels: Vec<usize>,
     /// Keys that count, with their classes.
@@ -103,7 +103,7 @@ impl Setting {
             (QueueSpec::ClassBalanced { per_class: q, init }, counted, of)
         };
         let mut spec = common::rescom(d);
-        spec.contrast = Some(rescom::train::config::ContrastSpec {
+        spec.contrast = Some(rescom::train::config::ContrastiveLossSpec {
             mining: self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg }),
             ..common::contrast(d, Some(queue))
         });
@@ -213,7 +213,7 @@ proptest! {
     fn classifying_two_views_is_the_mean_of_both_halves(setting in settings()) {
         let made = setting.make();
         let whole = setting.loss(&made)["loss_cls"].to_f64()[0];
-        let mut one = Made { spec: MethodSpec { siamese: false, ..made.spec.clone() }, ..made };
+        let mut one = Made { spec: LossSpec { siamese: false, ..made.spec.clone() }, ..made };
         let first = setting.loss(&one)["loss_cls"].to_f64()[0];
         let shape = one.inputs["logits"].shape.clone();
         let mut swapped = one.inputs["logits"].to_f64();

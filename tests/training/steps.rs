@@ -181,7 +181,7 @@ fn what_cannot_work_is_refused_before_training() {
     no_queue.contrast.as_mut().unwrap().queue = None;
     let mut cold = rescom(6);
     cold.contrast.as_mut().unwrap().temperature = 0.0;
-    let mixed = rescom::train::config::MethodSpec { mixup_alpha: Some(0.2), ..rescom(6) };
+    let mixed = rescom::train::config::LossSpec { mixup_alpha: Some(0.2), ..rescom(6) };
     for (method, word) in [
         (asks_too_much, "num_pos = 5"),
         (no_queue, "no contrast.queue"),

@@ -174,7 +174,7 @@ impl<'a> Group<'a> {
             let arm =
                 Arm { method: run.record.method_label(), variant: settings.variant(&run.record)? };
             // A positive float's bits order as the float does.
-            let factor = run.record.recipe.data.imbalance_factor.to_bits();
+            let factor = run.record.imbalance_factor().to_bits();
             sorted.entry((factor, arm)).or_default().push(run);
         }
         let cells = sorted.into_iter().map(|((factor, arm), mut runs)| {

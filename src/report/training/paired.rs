@@ -87,7 +87,7 @@ type Setting = (DataSetId, ClassOrder, u64);
 fn setting(r: &RunRecord) -> Setting {
     let d = &r.recipe.data;
     // A positive float's bits order as the float does.
-    (d.set, d.class_order, d.imbalance_factor.to_bits())
+    (d.set, d.class_order, r.imbalance_factor().to_bits())
 }
 
 /// A run of the first side and one of the second with the same data set, class order, factor and seed,
@@ -132,7 +132,7 @@ fn one(pairs: &[(&RunRecord, &RunRecord)]) -> Paired {
     Paired {
         set: a.recipe.data.set,
         order: a.recipe.data.class_order,
-        imbalance_factor: a.recipe.data.imbalance_factor,
+        imbalance_factor: a.imbalance_factor(),
         first: a.method_label().to_string(),
         second: b.method_label().to_string(),
         seeds: pairs.iter().map(|(a, _)| a.recipe.run.seed).collect(),

@@ -52,7 +52,7 @@ impl Settings {
     pub fn of<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Self> {
         let mut seen: BTreeMap<(u64, MethodLabel), BTreeSet<Values>> = BTreeMap::new();
         for record in records {
-            let factor = record.recipe.data.imbalance_factor.to_bits();
+            let factor = record.imbalance_factor().to_bits();
             let place = seen.entry((factor, record.method_label())).or_default();
             place.insert(values_of(record)?);
         }
@@ -120,7 +120,7 @@ fn letters(place: usize) -> String {
 pub(super) fn unlike<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Vec<String>> {
     let mut seen: BTreeMap<u64, Vec<Values>> = BTreeMap::new();
     for record in records {
-        let factor = record.recipe.data.imbalance_factor.to_bits();
+        let factor = record.imbalance_factor().to_bits();
         seen.entry(factor).or_default().push(values_of(record)?);
     }
     let mut keys = BTreeSet::new();

@@ -12,9 +12,9 @@ pub(super) fn percent(spread: Option<Spread>) -> String {
     spread.map_or_else(|| "–".to_owned(), |s| s.percent())
 }
 
-/// The factor as people write it: 100, 2.5.
+/// The factor as people write it: 100, 2.5; two decimals are enough for a quotient of counts.
 pub(super) fn factor_text(factor: f64) -> String {
-    format!("{factor}")
+    format!("{}", (100.0 * factor).round() / 100.0)
 }
 
 /// "resnet32 (64)": the encoder and the width of its features.
@@ -208,7 +208,7 @@ pub fn runs_table(runs: &[FinishedRun]) -> Table {
             r.id.clone(),
             r.recipe.data.set.name().to_owned(),
             format!("{:?}", r.recipe.data.class_order).to_lowercase(),
-            factor_text(r.recipe.data.imbalance_factor),
+            factor_text(r.imbalance_factor()),
             r.method_label().to_string(),
             r.recipe.run.seed.to_string(),
             r.recipe.model.arch.name(),
