@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     common::{copy_of, json, ok, read_json, refused, repro, text},
-    program::timeless,
+    program::{self, timeless},
 };
 
 #[test]
@@ -84,6 +84,26 @@ fn a_killed_stage_two_resumes_to_the_same_bits() {
     assert_eq!(timeless(&broken), expected);
     let state = |dir: &Path| fs::read(dir.join("checkpoint-0008.safetensors")).unwrap();
     assert!(state(&broken) == state(&whole), "weights, optimiser or statistics differ");
+}
+
+#[test]
+fn ctrl_c_ends_stage_two_with_130_and_the_same_command_goes_on() {
+    let (run, guard) = copy_of("ce", 1);
+    let out = guard.path().join("stopped");
+    let (from, to) = (run.to_str().unwrap(), out.to_str().unwrap());
+    let args = ["stage2", from, "--set", "stage2.epochs=8", "--out", to];
+    let mut command = program::repro(&args);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    program::wait_for(&out.join("checkpoint-0001.json"), &mut child);
+    program::ctrl_c(&child);
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.lines().last().unwrap().contains("The same command again goes on"), "{stderr}");
+    assert!(!out.join("record.json").exists());
+    let again = repro(&args);
+    assert!(again.status.success() && text(&again.stderr).contains("resumed after epoch"));
+    assert_eq!(read_json(&out.join("record.json"))["epochs"].as_array().unwrap().len(), 8);
 }
 
 #[test]

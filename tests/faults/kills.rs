@@ -1,4 +1,4 @@
-//! SIGKILL at random moments, many times, with statistics; `cargo test --features train --test faults
+//! Ctrl-C, and SIGKILL at random moments, many times, with statistics; `cargo test --features train --test faults
 //! -- --ignored --nocapture kills` prints them. A shorter one runs with every `cargo test` (repro.rs).
 
 use std::{fs, process::Stdio, time::Instant};
@@ -8,9 +8,26 @@ use rescom::rng::Streams;
 
 use crate::{
     ARGS, RUN, checkpoints,
-    common::{text, timeless, tiny},
-    content, whole,
+    common::{ctrl_c, text, timeless, tiny, wait_for},
+    content, ends_as_if_never_interrupted, whole,
 };
+
+#[test]
+fn ctrl_c_ends_with_130_and_the_same_command_goes_on() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut command = tiny(tmp.path(), &ARGS);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = tmp.path().join(RUN);
+    wait_for(&run.join("checkpoint-0001.json"), &mut child);
+    ctrl_c(&child);
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("stopping after this step"), "{stderr}");
+    assert!(stderr.lines().last().unwrap().contains("The same command again goes on"), "{stderr}");
+    assert!(!run.join("record.json").exists());
+    assert!(ends_as_if_never_interrupted(tmp.path()).contains("resumed after epoch"));
+}
 
 const KILLS: usize = 10;
 

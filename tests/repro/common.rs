@@ -71,6 +71,12 @@ pub(crate) fn failed(output: &Output, code: i32) -> String {
     stderr
 }
 
+/// What the terminal sends a program at Ctrl-C.
+pub(crate) fn ctrl_c(child: &Child) {
+    let command = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+}
+
 /// Waits until the process has written `file`.
 pub(crate) fn wait_for(file: &Path, child: &mut Child) {
     let started = Instant::now();

@@ -1,7 +1,7 @@
 //! Figures of the dual-imbalance report.
 
 use super::dual_json::group_pair_frequency;
-use super::{DualResults, ablation, easy, mean_field_slope, remedy, slope};
+use super::{DualResults, SweepLine, ablation, easy, remedy};
 use crate::contrast::LossForm;
 use crate::report::{Axis, Figure, HeatMap, HeatPanel, Lines, Mark, Panel, Rgb, Series, colors};
 use crate::sim::{Cell, Estimate, KeySource, Statistic, SweepAxis, SweepRow};
@@ -227,20 +227,17 @@ fn exponents(results: &DualResults) -> Lines {
     let panel = |(statistic, title): (Statistic, &str)| {
         let mut series = vec![];
         for (form, name, color) in forms {
-            let measured: Vec<Estimate> = results
-                .stages
-                .iter()
-                .map(|(_, rows)| slope(rows, form, false, KeySource::Fifo, false, statistic))
-                .collect();
+            let line = SweepLine::plain(form, KeySource::Fifo, statistic);
+            let measured: Vec<Estimate> =
+                results.stages.iter().map(|(_, rows)| line.slope(rows)).collect();
             let at = |(i, e): (usize, &Estimate)| (i as f64, e.mean);
             let points = measured.iter().enumerate().map(at).collect();
             let intervals = measured.iter().map(|e| (e.low, e.high)).collect();
             // Where two forms coincide, both marks are seen: a ring around a dot.
             let mark = if form == LossForm::In { Mark::LineRings } else { Mark::LineDots };
             series.push(Series::new(name, points, color, mark).with_intervals(intervals));
-            let field = results.stages.iter().enumerate().map(|(i, (_, rows))| {
-                (i as f64, mean_field_slope(rows, form, false, KeySource::Fifo, statistic))
-            });
+            let stages = results.stages.iter().enumerate();
+            let field = stages.map(|(i, (_, rows))| (i as f64, line.mean_field_slope(rows)));
             series.push(Series::new("", field.collect(), color, Mark::Dashed));
         }
         series.push(Series::new("mean-field prediction", vec![], colors::GREY, Mark::Dashed));

@@ -1,6 +1,6 @@
 //! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
 
-use super::{DualResults, ablation, loss_name, slope};
+use super::{DualResults, SweepLine, ablation, loss_name};
 use crate::sim::{Cell, Estimate, Statistic, SweepAxis, heuristic_exponent, heuristic_ratio};
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ fn slopes(results: &DualResults) -> Vec<Value> {
     };
     let one = |cell: &&Cell| {
         let of = |s: Statistic| {
-            let slope = slope(rows, cell.form, cell.balanced_loss, cell.source, cell.mined, s);
+            let slope = SweepLine::of(cell, s).slope(rows);
             let theory = heuristic_exponent(s, cell.balanced_loss, cell.source);
             json!({ "mean": slope.mean, "low": slope.low, "high": slope.high, "theory": theory })
         };

@@ -1,6 +1,6 @@
 //! Text of the dual-imbalance report, with its Markdown tables.
 
-use super::{DualResults, ablation, easy, mean_field_slope, remedy, slope};
+use super::{DualResults, SweepLine, ablation, easy, remedy};
 use crate::contrast::LossForm;
 use crate::report::{Table, interval, significant};
 use crate::sim::{
@@ -111,7 +111,7 @@ fn slope_markdown(results: &DualResults, rows: &[SweepRow]) -> String {
     ablation_markdown(results, "exponent of the imbalance", &statistics, |cell, s| {
         // Numbers of pairs do not depend on the form of the loss and are kept for one form.
         let form = if s.only_for_out() { LossForm::Out } else { cell.form };
-        let measured = slope(rows, form, cell.balanced_loss, cell.source, cell.mined, s);
+        let measured = SweepLine { form, ..SweepLine::of(cell, s) }.slope(rows);
         let theory = heuristic_exponent(s, cell.balanced_loss, cell.source);
         (exponent(measured), theory.map(|t| t.to_string()))
     })
@@ -129,8 +129,8 @@ fn exponent(e: Estimate) -> String {
 fn findings(results: &DualResults) -> String {
     let imbalance = results.sweeps.iter().find(|(a, _)| *a == SweepAxis::Imbalance);
     let Some((_, rows)) = imbalance else { return String::new() };
-    let of = |form, balanced, source, mined, statistic| {
-        exponent(slope(rows, form, balanced, source, mined, statistic))
+    let of = |form, balanced_loss, source, mined, statistic| {
+        exponent(SweepLine { form, balanced_loss, source, mined, statistic }.slope(rows))
     };
     let (out, fifo, balanced) = (LossForm::Out, KeySource::Fifo, KeySource::ClassBalanced);
     let same = |form| of(form, false, fifo, false, Statistic::SameClass);
@@ -197,9 +197,10 @@ fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
             let limits =
                 limits.map_or("n/a".into(), |(a, b)| format!("{a} → {b}").replace('-', "−"));
             let mut row = vec![name.to_string(), form.name().into(), limits];
+            let line = SweepLine::plain(form, source, statistic);
             for (_, rows) in &results.stages {
-                row.push(exponent(slope(rows, form, false, source, false, statistic)));
-                let field = mean_field_slope(rows, form, false, source, statistic);
+                row.push(exponent(line.slope(rows)));
+                let field = line.mean_field_slope(rows);
                 row.push(if field.is_finite() {
                     format!("{field:.2}").replace('-', "−")
                 } else {

@@ -122,46 +122,45 @@ fn ablation(results: &DualResults) -> Vec<&Cell> {
     cells
 }
 
-/// Slope of one cell's statistic in the rows of an imbalance sweep.
-pub(super) fn slope(
-    rows: &[SweepRow],
+/// What a line of a sweep shows: one statistic of one cell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct SweepLine {
     form: LossForm,
     balanced_loss: bool,
     source: KeySource,
     mined: bool,
     statistic: Statistic,
-) -> Slope {
-    let points: Vec<(f64, Estimate)> = select(rows, form, balanced_loss, source, mined, statistic)
-        .map(|r| (r.value, r.ratio))
-        .collect();
-    log_log_slope(&points)
 }
 
-/// Slope of the mean-field prediction of the same.
-fn mean_field_slope(
-    rows: &[SweepRow],
-    form: LossForm,
-    balanced_loss: bool,
-    source: KeySource,
-    statistic: Statistic,
-) -> f64 {
-    let exact = |v: f64| Estimate { mean: v, low: v, high: v };
-    let points: Vec<(f64, Estimate)> = select(rows, form, balanced_loss, source, false, statistic)
-        .filter_map(|r| Some((r.value, exact(r.mean_field?))))
-        .collect();
-    log_log_slope(&points).mean
-}
+impl SweepLine {
+    fn of(cell: &Cell, statistic: Statistic) -> Self {
+        let Cell { form, balanced_loss, source, mined, .. } = *cell;
+        Self { form, balanced_loss, source, mined, statistic }
+    }
 
-fn select(
-    rows: &[SweepRow],
-    form: LossForm,
-    balanced_loss: bool,
-    source: KeySource,
-    mined: bool,
-    statistic: Statistic,
-) -> impl Iterator<Item = &SweepRow> {
-    rows.iter().filter(move |r| {
-        (r.form, r.balanced_loss, r.source, r.mined, r.statistic)
-            == (form, balanced_loss, source, mined, statistic)
-    })
+    /// Without class-balanced weights and without mining.
+    fn plain(form: LossForm, source: KeySource, statistic: Statistic) -> Self {
+        Self { form, balanced_loss: false, source, mined: false, statistic }
+    }
+
+    fn rows(self, rows: &[SweepRow]) -> impl Iterator<Item = &SweepRow> {
+        rows.iter().filter(move |r| {
+            let SweepRow { form, balanced_loss, source, mined, statistic, .. } = **r;
+            Self { form, balanced_loss, source, mined, statistic } == self
+        })
+    }
+
+    /// Its log-log slope in the rows of an imbalance sweep.
+    fn slope(self, rows: &[SweepRow]) -> Slope {
+        let points: Vec<(f64, Estimate)> = self.rows(rows).map(|r| (r.value, r.ratio)).collect();
+        log_log_slope(&points)
+    }
+
+    /// Slope of the mean-field prediction of the same.
+    fn mean_field_slope(self, rows: &[SweepRow]) -> f64 {
+        let exact = |v: f64| Estimate { mean: v, low: v, high: v };
+        let points: Vec<(f64, Estimate)> =
+            self.rows(rows).filter_map(|r| Some((r.value, exact(r.mean_field?)))).collect();
+        log_log_slope(&points).mean
+    }
 }

@@ -20,7 +20,7 @@ pub fn runs_parquet(runs: &[FinishedRun]) -> Result<Vec<u8>> {
         "run" => column(runs, |r| r.id.clone()),
         "data_set" => column(runs, |r| r.recipe.data.set.name().to_owned()),
         "class_order" => column(runs, order),
-        "imbalance_factor" => column(runs, |r| r.imbalance_factor()),
+        "imbalance_factor" => column(runs, RunRecord::imbalance_factor),
         "method" => column(runs, |r| r.method_label().to_string()),
         "seed" => column(runs, |r| r.recipe.run.seed),
         "arch" => column(runs, |r| r.recipe.model.arch.name()),
