@@ -5,6 +5,7 @@ mod easy_pairs;
 mod from_features;
 mod output;
 mod profile;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,11 +30,17 @@ enum Study {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = output::use_threads(cli.threads).and_then(|()| match cli.study {
+    match Cli::try_parse() {
+        Ok(cli) => terminal::finish(run(cli).map(|()| ExitCode::SUCCESS)),
+        Err(e) => terminal::usage(&e),
+    }
+}
+
+fn run(cli: Cli) -> rescom::Result<()> {
+    output::use_threads(cli.threads)?;
+    match cli.study {
         Study::DualImbalance(args) => dual_imbalance::run(&args),
         Study::EasyPairs(args) => easy_pairs::run(&args),
         Study::FromFeatures(args) => from_features::run(&args),
-    });
-    output::exit_code(result)
+    }
 }

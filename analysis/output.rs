@@ -1,12 +1,12 @@
-//! What the studies share: threads, progress, writing the report's files, the exit code.
+//! What the studies share: threads, progress, writing the report's files.
 
+use crate::terminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rescom::report::sim::ReportFile;
 use rescom::{Error, Result};
 use std::{
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     path::{Path, PathBuf},
-    process::ExitCode,
     time::Instant,
 };
 
@@ -19,17 +19,6 @@ pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
             .num_threads(n)
             .build_global()
             .map_err(|e| Error::run(format!("cannot start {n} threads: {e}"))),
-    }
-}
-
-/// One line on standard error and the exit code that goes with the error.
-pub(crate) fn exit_code(result: Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::from(e.exit_code())
-        }
     }
 }
 
@@ -111,18 +100,12 @@ impl CommonArgs {
             write_report(&folder, &files()?)?;
         }
         if self.json {
-            return print(&format!("{:#}\n", json()));
+            terminal::print(format_args!("{:#}\n", json()));
+        } else {
+            let report = folder.join("report.md");
+            terminal::print(format_args!("{summary}report: {}\n", report.display()));
         }
-        print(&format!("{summary}report: {}\n", folder.join("report.md").display()))
-    }
-}
-
-/// Prints to standard output; a reader that has left (`| head`) is no error.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(e) => Err(Error::io("write", "standard output")(e)),
-        Ok(()) => Ok(()),
+        Ok(())
     }
 }
 

@@ -13,6 +13,8 @@ use rescom::{
     run::{MethodLabel, RunRecord},
 };
 
+use serde_json::json;
+
 use crate::{report::runs_in, saved::print_json};
 
 /// Arguments of `compare`.
@@ -35,7 +37,7 @@ pub(crate) struct CompareArgs {
     /// named, with exit code 1.
     #[arg(long)]
     exact: bool,
-    /// The comparisons as a JSON array on standard output.
+    /// The comparisons as a JSON array on standard output; with --exact, {"equal": true, "runs": N}.
     #[arg(long)]
     json: bool,
 }
@@ -54,7 +56,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     };
     let methods = methods(args, &first, &second)?;
     if args.exact {
-        return exact(&first, &second, &methods);
+        return exact(&first, &second, &methods, args.json);
     }
     let found: Vec<Paired> =
         methods.iter().flat_map(|&(a, b)| paired((&first, a), (&second, b))).collect();
@@ -116,6 +118,7 @@ fn exact(
     first: &[RunRecord],
     second: &[RunRecord],
     methods: &[(MethodLabel, MethodLabel)],
+    as_json: bool,
 ) -> Result<ExitCode> {
     let all: Vec<_> = methods.iter().flat_map(|&(a, b)| pairs((first, a), (second, b))).collect();
     if let Some(alone) = first.iter().find(|r| !all.iter().any(|(a, _)| a.id == r.id)) {
@@ -126,7 +129,11 @@ fn exact(
             return Err(Error::run(format!("{}: {difference}", a.id)));
         }
     }
-    println!("equal: {} runs, every loss and accuracy", all.len());
+    if as_json {
+        print_json(&json!({ "equal": true, "runs": all.len() }))?;
+    } else {
+        println!("equal: {} runs, every loss and accuracy", all.len());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -42,6 +42,7 @@ pub(crate) enum Source {
 }
 
 /// The images of one data set, shared by its runs.
+#[derive(Clone)]
 pub(crate) struct Images {
     pub(crate) set: DataSetId,
     pub(crate) train: Arc<dyn ImageSource>,

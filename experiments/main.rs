@@ -5,6 +5,15 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+// In place of the standard ones, which panic when the reader of standard output has left.
+macro_rules! print {
+    ($($text:tt)*) => { crate::terminal::print(format_args!($($text)*)) };
+}
+macro_rules! println {
+    () => { crate::terminal::print(format_args!("\n")) };
+    ($($text:tt)*) => { crate::terminal::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod compare;
 mod convert;
 mod data;
@@ -12,6 +21,7 @@ mod doctor;
 mod dry_run;
 mod evaluate;
 mod features;
+mod guard;
 mod images;
 mod interrupt;
 mod lists;
@@ -22,6 +32,8 @@ mod saved;
 mod stage2;
 mod subset;
 mod sweep;
+#[path = "../analysis/terminal.rs"]
+mod terminal;
 
 /// Train and compare methods for long-tailed recognition: ResCom, its ablations and its peers.
 ///
@@ -91,33 +103,33 @@ fn plan_of(command: &[String]) -> Option<plan::PlanRequest> {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    match Cli::try_parse() {
+        Ok(cli) => terminal::finish(run(cli.command)),
+        Err(e) => terminal::usage(&e),
+    }
+}
+
+fn run(command: Command) -> rescom::Result<ExitCode> {
+    match command {
         Command::FashionMnist(args) => sweep::run(&args.plan()),
         Command::Cifar(args) => sweep::run(&args.plan()),
         Command::ImagenetLt(args) => sweep::run(&args.plan()),
         Command::Inat18(args) => sweep::run(&args.plan()),
         Command::PlacesLt(args) => sweep::run(&args.plan()),
         Command::Report(args) => report::run(&args),
-        Command::Evaluate(args) => evaluate::run(&args),
-        Command::Stage2(args) => stage2::run(&args),
-        Command::Features(args) => features::run(&args),
+        Command::Evaluate(args) => guard::guarded(|| evaluate::run(&args)),
+        Command::Stage2(args) => guard::guarded(|| stage2::run(&args)),
+        Command::Features(args) => guard::guarded(|| features::run(&args)),
         Command::Compare(args) => compare::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Subset(args) => subset::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "rescom-repro",
-                &mut std::io::stdout(),
-            );
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "rescom-repro", &mut text);
+            print!("{}", String::from_utf8_lossy(&text));
             Ok(ExitCode::SUCCESS)
         }
-    };
-    done.unwrap_or_else(|e| {
-        eprintln!("error: {e}");
-        ExitCode::from(e.exit_code())
-    })
+    }
 }

@@ -69,11 +69,10 @@ fn with_features(record: RunRecord, folder: &Path) -> Result<FinishedRun> {
     Ok(FinishedRun { record, features: RunFeatures::read(folder)? })
 }
 
-/// Writes the report of a sweep's `records`, whose folders are in `out`, and returns the path of
-/// `report.md`.
-pub(crate) fn write_sweep(records: &[RunRecord], out: &Path) -> Result<PathBuf> {
-    let run = |r: &RunRecord| with_features(r.clone(), &out.join(&r.id));
-    write(records.iter().map(run).collect::<Result<_>>()?, out)
+/// Writes the report of all finished runs in the folder of a sweep, those of earlier commands too, and
+/// returns the path of `report.md`.
+pub(crate) fn write_folder(out: &Path) -> Result<PathBuf> {
+    write(runs_in(out)?, out)
 }
 
 /// Writes the report of `runs` into `out` and returns the path of `report.md`.

@@ -1,7 +1,7 @@
 //! Makes the runs of a plan, one after the other, and then the report.
 
 use std::{
-    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    collections::BTreeSet,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
     thread,
@@ -11,16 +11,17 @@ use rescom::{
     Error, Result,
     run::{RunDir, RunRecord},
     train::{
-        self,
+        self, DeviceName,
         engine::{self, Job, Outcome},
     },
 };
 
 use crate::{
     dry_run,
+    guard::guarded,
     images::{Checking, Images},
     interrupt,
-    plan::{PlanRequest, PlannedRun},
+    plan::{DryRun, PlanRequest, PlannedRun},
     progress, report,
 };
 
@@ -28,6 +29,13 @@ use crate::{
 pub(crate) fn run(request: &PlanRequest) -> Result<ExitCode> {
     let runs = request.runs()?;
     let threads = threads(request.args.threads)?;
+    let device: DeviceName = request.args.device.parse()?;
+    // A plan may be made for another machine.
+    if request.args.dry_run != Some(DryRun::Plan) {
+        device.check()?;
+    }
+    let remarks: BTreeSet<String> = runs.iter().filter_map(|run| run.recipe.remark()).collect();
+    remarks.iter().for_each(|remark| eprintln!("note: {remark}"));
     if let Some(how) = request.args.dry_run {
         return dry_run::run(request, &runs, how, threads);
     }
@@ -72,35 +80,23 @@ impl Sweep<'_> {
     /// Makes one run, unless it was made before.
     fn make(&mut self, number: usize, run: &PlannedRun) -> Result<Outcome> {
         let title = format!("{}/{} {}", number + 1, self.runs.len(), run.id);
-        let dir = RunDir::open(&self.request.out().join(&run.id), &run.recipe)?;
         let before = |record| {
             eprintln!("{title}: finished before");
             Ok(Outcome::Finished(Box::new(record)))
         };
+        let folder = self.request.out().join(&run.id);
         // Without the lock: a finished run is only read, perhaps from where nothing can be written.
-        if let Some(record) = dir.record()? {
+        let old = RunDir::existing(&folder, &run.recipe)?;
+        if let Some(record) = old.map(|dir| dir.record()).transpose()?.flatten() {
             return before(record);
         }
+        // Before there is a folder: one without a run in it would only be in the way.
+        let Some(images) = self.images(run)? else { return Ok(Outcome::Stopped { epoch: 0 }) };
+        let dir = RunDir::open(&folder, &run.recipe)?;
         let _lock = dir.lock()?;
         if let Some(record) = dir.record()? {
             return before(record);
         }
-        let images = match self.images.take().filter(|i| i.set == run.recipe.data.set) {
-            Some(there) => self.images.insert(there),
-            None => {
-                let out = self.request.out();
-                let checking = Checking { out: &out, threads: self.threads, stop: self.stop };
-                // Of generated images no more than any run of the plan asks for.
-                let per_class = |r: &PlannedRun| r.recipe.data.images_per_class as usize;
-                let most = self.runs.iter().map(per_class).max();
-                let set = run.recipe.data.set;
-                match Images::load(&self.request.source, set, most, &checking)? {
-                    Some(loaded) => self.images.insert(loaded),
-                    // Ctrl-C while pictures were checked.
-                    None => return Ok(Outcome::Stopped { epoch: 0 }),
-                }
-            }
-        };
         let job = Job {
             id: &run.id,
             recipe: &run.recipe,
@@ -119,27 +115,23 @@ impl Sweep<'_> {
         }
         done
     }
-}
 
-/// Where libtorch has no memory in the middle of an operation, tch panics. That is the failure of one
-/// run, of which nothing is used afterwards, and not of the sweep.
-fn guarded(fit: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
-    let usual: Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = panic::take_hook().into();
-    let main = thread::current().id();
-    let others = Arc::clone(&usual);
-    panic::set_hook(Box::new(move |info| {
-        // This thread's panic becomes an error below, in one line.
-        if thread::current().id() != main {
-            others(info);
+    /// The images of `run`, which it shares with other runs of its set; none after Ctrl-C while pictures
+    /// were checked.
+    fn images(&mut self, run: &PlannedRun) -> Result<Option<Images>> {
+        let set = run.recipe.data.set;
+        if self.images.as_ref().is_none_or(|there| there.set != set) {
+            // Those of another set are freed first.
+            self.images = None;
+            let out = self.request.out();
+            let checking = Checking { out: &out, threads: self.threads, stop: self.stop };
+            // Of generated images no more than any run on this set asks for.
+            let same_set = self.runs.iter().map(|r| &r.recipe.data).filter(|d| d.set == set);
+            let most = same_set.map(|d| d.images_per_class as usize).max();
+            self.images = Images::load(&self.request.source, set, most, &checking)?;
         }
-    }));
-    let done = panic::catch_unwind(AssertUnwindSafe(fit));
-    panic::set_hook(Box::new(move |info| usual(info)));
-    done.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(train::libtorch_failure(text.unwrap_or("stopped without a word")))
-    })
+        Ok(self.images.clone())
+    }
 }
 
 /// The error that ends a sweep early, after the report of what is finished.
@@ -147,14 +139,16 @@ fn cut_short(request: &PlanRequest, records: &[RunRecord], error: Error) -> Erro
     if records.is_empty() && error.exit_code() == 2 {
         return error;
     }
-    let reported = !records.is_empty() && report::write_sweep(records, &request.out()).is_ok();
+    let reported = !records.is_empty() && report::write_folder(&request.out()).is_ok();
+    let finished = match records.len() {
+        0 => String::new(),
+        1 => "1 run is finished".to_owned(),
+        n => format!("{n} runs are finished"),
+    };
     let text = format!(
-        "{error}; {} finished{}, and the same command goes on after the last finished epoch once this is mended",
-        match records.len() {
-            1 => "1 run is".to_owned(),
-            n => format!("{n} runs are"),
-        },
-        if reported { " and in the report" } else { "" }
+        "{error}; {finished}{}{}the same command goes on after the last finished epoch once this is mended",
+        if reported { " and in the report" } else { "" },
+        if records.is_empty() { "" } else { ", and " },
     );
     if error.exit_code() == 2 { Error::input(text) } else { Error::run(text) }
 }
@@ -165,7 +159,7 @@ fn finish(
     failed: &[(&str, String)],
 ) -> Result<ExitCode> {
     if !records.is_empty() {
-        let path = report::write_sweep(records, &request.out())?;
+        let path = report::write_folder(&request.out())?;
         if request.args.json {
             report::print_json(records)?;
         } else {

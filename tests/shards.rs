@@ -27,7 +27,7 @@ fn task(out: &Path, part: &str, parts: &str) -> Output {
         .env("RESCOM_REPRO", env!("CARGO_BIN_EXE_rescom-repro"))
         .env("OUT", out)
         .env("SLURM_ARRAY_TASK_ID", part)
-        .env("SLURM_ARRAY_TASK_COUNT", parts)
+        .env("PARTS", parts)
         .env("SLURM_CPUS_PER_TASK", "1");
     bash.output().unwrap()
 }
@@ -123,4 +123,9 @@ fn an_array_that_does_not_fit_is_refused() {
     let alone =
         Command::new("bash").arg(SCRIPT).env_remove("SLURM_ARRAY_TASK_ID").output().unwrap();
     assert!(text(&alone.stderr).contains("--array=1-N"), "{}", text(&alone.stderr));
+    // The array that is submitted need not be the whole one: its size is not the number of parts.
+    let mut unknown = Command::new("bash");
+    unknown.arg(SCRIPT).env("SLURM_ARRAY_TASK_ID", "3").env("SLURM_ARRAY_TASK_COUNT", "1");
+    let unknown = unknown.env_remove("PARTS").output().unwrap();
+    assert!(text(&unknown.stderr).contains("PARTS=N"), "{}", text(&unknown.stderr));
 }

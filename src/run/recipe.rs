@@ -3,7 +3,9 @@ use std::{collections::BTreeMap, ops::Deref};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{Marks, RawRecipe, atomic::toml_fault, spec::ProfileKind};
+use super::{
+    LearningRateMode, Marks, RawRecipe, ScheduleKind, atomic::toml_fault, spec::ProfileKind,
+};
 use crate::{
     Error, Result,
     longtail::{EffectiveNumber, ImbalanceFactor, LongTailProfile},
@@ -120,6 +122,26 @@ impl RawRecipe {
             format!("{:?}", o.milestones),
             "increasing epochs",
         )
+    }
+
+    /// What is allowed and perhaps not meant: a step schedule whose steps come after the last epoch, as when
+    /// `optim.epochs` alone is lowered.
+    pub fn remark(&self) -> Option<String> {
+        let o = &self.optim;
+        let stepped =
+            o.schedule == ScheduleKind::Step && o.lr_mode == LearningRateMode::AsDescribed;
+        let late = o.milestones.iter().any(|&m| m >= o.epochs);
+        (stepped && late).then(|| {
+            let part = |tenths: usize| (o.epochs * tenths / 10).max(1);
+            format!(
+                "optim.milestones = {:?} with optim.epochs = {}: a step of the rate comes after the last epoch; for steps at \
+                 the same parts of training as published, --set optim.milestones=[{},{}]",
+                o.milestones,
+                o.epochs,
+                part(8),
+                part(9)
+            )
+        })
     }
 
     fn check_contrast(&self) -> Result<()> {

@@ -34,26 +34,63 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// The device named `cpu`, `cuda` (the first GPU), `cuda:N` or `auto` (a GPU if there is one).
+/// A device as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceName {
+    /// `cpu`.
+    Cpu,
+    /// `auto`: a GPU if there is one.
+    Auto,
+    /// `cuda:N`; `cuda` is the first.
+    Cuda(usize),
+}
+
+impl std::str::FromStr for DeviceName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Auto),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => {
+                let index = other.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+                index.map(Self::Cuda).ok_or_else(|| {
+                    Error::input(format!("device `{other}`: expected cpu, cuda, cuda:N or auto"))
+                })
+            }
+        }
+    }
+}
+
+impl DeviceName {
+    /// Whether this machine has it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a GPU that libtorch does not see.
+    pub fn check(self) -> Result<()> {
+        self.find().map(drop)
+    }
+
+    fn find(self) -> Result<Device> {
+        let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto => Ok(Device::cuda_if_available()),
+            Self::Cuda(index) if index < gpus => Ok(Device::Cuda(index)),
+            Self::Cuda(index) => Err(Error::input(format!(
+                "device `cuda:{index}`: libtorch sees {gpus} GPUs; use --device cpu, or a libtorch built for CUDA"
+            ))),
+        }
+    }
+}
+
+/// The device named as [`DeviceName`] says.
 ///
 /// # Errors
 /// [`Error::Input`] for an unknown name or a GPU that libtorch does not see.
 pub(super) fn device(name: &str) -> Result<Device> {
-    let gpus = tch::Cuda::device_count();
-    let index = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => return Ok(Device::cuda_if_available()),
-        "cuda" => 0,
-        other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(|| {
-            Error::input(format!("device `{other}`: expected cpu, cuda, cuda:N or auto"))
-        })?,
-    };
-    if (index as i64) < gpus {
-        return Ok(Device::Cuda(index));
-    }
-    Err(Error::input(format!(
-        "device `{name}`: libtorch sees {gpus} GPUs; use --device cpu, or a libtorch built for CUDA"
-    )))
+    name.parse::<DeviceName>()?.find()
 }
 
 /// "cpu" or "cuda:N".

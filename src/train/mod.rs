@@ -33,7 +33,7 @@ pub mod stage2_run;
 mod store;
 mod trainer;
 
-pub use border::{Images, set_threads};
+pub use border::{DeviceName, Images, set_threads};
 pub use checkpoint::inspect;
 pub use convert::{Converted, convert, initial_state, state_names};
 pub use evaluate::{Collected, Network, Outputs, collect, evaluate};
