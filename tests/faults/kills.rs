@@ -1,7 +1,12 @@
 //! Ctrl-C, and SIGKILL at random moments, many times, with statistics; `cargo test --features train --test faults
 //! -- --ignored --nocapture kills` prints them. A shorter one runs with every `cargo test` (repro.rs).
 
-use std::{fs, process::Stdio, time::Instant};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    time::Instant,
+};
 
 use rand::RngExt as _;
 use rescom::rng::Streams;
@@ -27,6 +32,29 @@ fn ctrl_c_ends_with_130_and_the_same_command_goes_on() {
     assert!(stderr.lines().last().unwrap().contains("The same command again goes on"), "{stderr}");
     assert!(!run.join("record.json").exists());
     assert!(ends_as_if_never_interrupted(tmp.path()).contains("resumed after epoch"));
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_the_step_and_ends_with_130() {
+    let mut at_once = 0;
+    for _ in 0..3 {
+        let tmp = tempfile::tempdir().unwrap();
+        // Steps that take long.
+        let mut command = tiny(
+            tmp.path(),
+            &["--imb", "4", "--methods", "rescom", "--set", "optim.batch-size=100"],
+        );
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut wait_for = |words: &str| stderr.by_ref().any(|line| line.unwrap().contains(words));
+        assert!(wait_for("epochs of"));
+        ctrl_c(&child);
+        assert!(wait_for("stopping after this step"));
+        ctrl_c(&child);
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        at_once += usize::from(!wait_for("The same command again goes on"));
+    }
+    assert!(at_once > 0, "the step was over each time");
 }
 
 const KILLS: usize = 10;
