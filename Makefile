@@ -24,7 +24,7 @@ help:
 	@echo 'make sim      the simulation alone, needs no libtorch      (ARGS="dual-imbalance --imb 100")'
 	@echo 'make repro    the training program                         (ARGS="fashion-mnist --help")'
 	@echo 'make lint     formatting and clippy'
-	@echo 'make bench    criterion benches'
+	@echo 'make bench    benches beside their peers (PEER_PYTHON: a Python that has them)'
 	@echo 'make clean    remove build outputs and reports/runs; the cache of libtorch and data stays'
 	@echo 'Variables: DEVICE=cuda (libtorch with CUDA), WHEELS=folder (set-up without network), DATA=folder (Fashion-MNIST)'
 

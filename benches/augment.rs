@@ -219,7 +219,7 @@ fn rate(work: &mut Work) -> f64 {
 fn main() {
     let word = std::env::args().skip(1).find(|a| !a.starts_with("--")).unwrap_or_default();
     let seconds = SECONDS.to_string();
-    let mut peer = Peer::start("augment.py", &[&seconds, peers::PHOTO]);
+    let mut peer = Peer::start("augment.py", &[&peers::policy(), &seconds, peers::PHOTO]);
     println!("median of {ROUNDS} rounds of {SECONDS} s of processor time each, one thread");
     println!("{:<32} {:>12} {:>12} {:>8}", "views/s", "ours", "peer", "ratio");
     for (name, mut work) in items().into_iter().filter(|(name, _)| name.contains(&word)) {

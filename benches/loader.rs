@@ -59,7 +59,7 @@ fn main() {
     std::fs::write(list.path(), format!("{} 0\n", peers::PHOTO).repeat(512)).unwrap();
     let large = Arc::new(ImageFiles::from_list(list.path(), Path::new(""), None).unwrap());
 
-    let mut peer = Peer::start("loader.py", &[peers::PHOTO, &BATCH.to_string()]);
+    let mut peer = Peer::start("loader.py", &[&peers::policy(), peers::PHOTO, &BATCH.to_string()]);
     println!("median of {ROUNDS} epochs each");
     println!("{:<32} {:>12} {:>12} {:>8}", "views/s", "ours", "peer", "ratio");
     for threads in [1, 2] {

@@ -1,13 +1,14 @@
-"""Peer of benches/gradient_kernel.rs: the same loss and gradient with NumPy, float32, in two ways.
-
-    python3 benches/peers/numpy_supcon.py
+"""Peer of benches/gradient_kernel.rs: the same loss and gradient with NumPy, float32, in two ways. Reads
+"WAY ANCHORS KEYS" and answers with calls per second.
 
 `mask` is the loss as it is written down; `means` uses what ours uses, that the pull of all positives of an
 anchor is the mean of the keys of its class.
 """
-import time
+import sys
 
 import numpy as np
+
+from timing import rate
 
 
 def mask(anchors, anchor_labels, keys, key_labels, t):
@@ -57,21 +58,15 @@ def features(rows, rng):
 
 
 def main():
+    print(f"NumPy {np.__version__}", flush=True)
     rng = np.random.default_rng(0)
-    for m, n in [(256, 4096), (1024, 4096), (4096, 16384)]:
-        anchors, la = features(m, rng)
-        keys, lk = features(n, rng)
-        values = []
-        for way in (mask, means):
-            times = []
-            for _ in range(12):
-                start = time.perf_counter()
-                value = way(anchors, la, keys, lk, 0.1)
-                times.append(time.perf_counter() - start)
-            print(f"numpy {np.__version__} {way.__name__} {m}x{n}: median {1e3 * np.median(times[2:]):.2f} ms")
-            values.append(value)
-        (loss, grad), (other_loss, other_grad) = values
+    for line in sys.stdin:
+        way, m, n = line.split()
+        (anchors, la), (keys, lk) = features(int(m), rng), features(int(n), rng)
+        ways = {"mask": mask, "means": means}
+        (loss, grad), (other_loss, other_grad) = (f(anchors, la, keys, lk, 0.1) for f in ways.values())
         assert abs(loss - other_loss) < 1e-5 and abs(grad - other_grad).max() < 1e-5 * abs(grad).max()
+        print(rate(lambda: ways[way](anchors, la, keys, lk, 0.1)), flush=True)
 
 
 if __name__ == "__main__":

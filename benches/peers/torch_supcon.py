@@ -1,14 +1,14 @@
-"""Peer of benches/gradient_kernel.rs: the same loss with PyTorch, gradient by autograd, float32, in two ways.
-
-    python3 benches/peers/torch_supcon.py
+"""Peer of benches/gradient_kernel.rs: the same loss with PyTorch, gradient by autograd, float32, in two
+ways. Reads "WAY ANCHORS KEYS" and answers with calls per second.
 
 `mask` is the loss as it is written down; `means` uses what ours uses, that the pull of all positives of an
 anchor is the mean of the keys of its class.
 """
-import statistics
-import time
+import sys
 
 import torch
+
+from timing import rate
 
 
 def mask(anchors, anchor_labels, keys, key_labels, t):
@@ -32,22 +32,22 @@ def features(rows):
 
 
 def main():
+    print(f"PyTorch {torch.__version__}", flush=True)
     torch.manual_seed(0)
-    for m, n in [(256, 4096), (1024, 4096), (4096, 16384)]:
-        anchors, la = features(m)
-        keys, lk = features(n)
+    for line in sys.stdin:
+        way, m, n = line.split()
+        (anchors, la), (keys, lk) = features(int(m)), features(int(n))
         anchors.requires_grad_()
-        grads = []
-        for way in (mask, means):
-            times = []
-            for _ in range(12):
-                anchors.grad = None
-                start = time.perf_counter()
-                way(anchors, la, keys, lk, 0.1).backward()
-                times.append(time.perf_counter() - start)
-            print(f"torch {torch.__version__} {way.__name__} {m}x{n}: median {1e3 * statistics.median(times[2:]):.2f} ms")
-            grads.append(anchors.grad)
-        assert (grads[0] - grads[1]).abs().max() < 1e-5 * grads[0].abs().max()
+        ways = {"mask": mask, "means": means}
+
+        def gradient(f):
+            anchors.grad = None
+            f(anchors, la, keys, lk, 0.1).backward()
+            return anchors.grad
+
+        one, other = (gradient(f) for f in ways.values())
+        assert (one - other).abs().max() < 1e-5 * one.abs().max()
+        print(rate(lambda: gradient(ways[way])), flush=True)
 
 
 if __name__ == "__main__":

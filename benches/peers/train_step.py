@@ -1,22 +1,19 @@
 """One training step in PyTorch (eager), the peer of benches/train.rs: ResNet-32 at 32x32, B = 32.
 
-    RESCOM_BENCH_THREADS=1 python train_step.py
+Reads "METHOD channels first|last" and answers with steps per second. Threads: RESCOM_BENCH_THREADS.
 
 ResCom's queue is written sample by sample, the usual way; everything else is batched. SGD is torch.optim's
 fused-by-group ("foreach") version.
 """
 
 import os
-import statistics
 import sys
-import time
-from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
 from models import Network
+from timing import rate
 
 B, C, D, Q, NEG, T = 32, 100, 32, 10, 400, 0.2
 
@@ -53,7 +50,8 @@ class ResCom:
             self.ptr[c] = (self.ptr[c] + 1) % Q
 
 
-def measure(name, channels_last):
+def prepare(name, channels_last):
+    """A function that makes one step."""
     torch.manual_seed(0)
     views = 2 if name == "rescom" else 1
     net = Network("resnet32", 3, C, D)
@@ -84,20 +82,15 @@ def measure(name, channels_last):
             rescom.write(z[:B], labels)
         return loss.item()
 
-    for _ in range(3):
-        step()
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    t = statistics.median(times)
-    order = "channels last" if channels_last else "channels first"
-    print(f"{name}, {order}: {1e3 * t:.1f} ms, {views * B / t:.0f} rows/s (median of 20)")
+    return step
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("RESCOM_BENCH_THREADS", "1")))
-    for name in ("balanced-softmax", "rescom"):
-        for channels_last in (False, True):
-            measure(name, channels_last)
+    print(f"PyTorch {torch.__version__}", flush=True)
+    steps = {}
+    for question in map(str.strip, sys.stdin):
+        if question not in steps:
+            name, order = question.split(maxsplit=1)
+            steps[question] = prepare(name, order == "channels last")
+        print(rate(steps[question]), flush=True)
