@@ -3,14 +3,18 @@ use crate::{Error, Result};
 
 /// beta_imb = n_max / n_min >= 1 (`--imb 100`; the reference code writes its inverse, 0.01).
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct ImbalanceFactor(f64);
+pub struct ImbalanceFactor {
+    factor: f64,
+    /// Kept beside it: 1 / (1 / mu) is not mu for every mu, and counts are truncated products with it.
+    mu: f64,
+}
 
 impl ImbalanceFactor {
     /// # Errors
     /// [`Error::Input`] unless `value` is finite and at least 1.
     pub fn new(value: f64) -> Result<Self> {
         if value.is_finite() && value >= 1.0 {
-            Ok(Self(value))
+            Ok(Self { factor: value, mu: 1.0 / value })
         } else {
             Err(Error::input(format!(
                 "imbalance factor {value}: expected n_max/n_min, a number of at least 1 (100, not 0.01)"
@@ -18,9 +22,28 @@ impl ImbalanceFactor {
         }
     }
 
+    /// From mu = n_min / n_max, as the reference code writes it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] unless 0 < `mu` <= 1.
+    pub fn from_mu(mu: f64) -> Result<Self> {
+        if mu > 0.0 && mu <= 1.0 {
+            Ok(Self { factor: 1.0 / mu, mu })
+        } else {
+            Err(Error::input(format!(
+                "mu {mu}: expected n_min/n_max, a number above 0 and at most 1"
+            )))
+        }
+    }
+
     /// The factor, at least 1.
     pub fn get(self) -> f64 {
-        self.0
+        self.factor
+    }
+
+    /// Its inverse, n_min / n_max.
+    pub fn mu(self) -> f64 {
+        self.mu
     }
 }
 
@@ -43,16 +66,15 @@ impl LongTailProfile {
     /// [`Error::Input`] if a class would be left without images, if `classes` is 0, or if the
     /// counts given do not fit `classes`.
     pub fn counts(&self, classes: usize, n_max: u64) -> Result<ClassCounts> {
-        let mu = |imb: &ImbalanceFactor| 1.0 / imb.get();
         let counts = match self {
             Self::Exponential(imb) => {
                 // The reference divides by C - 1; one class alone is the head.
                 let last = (classes.max(2) - 1) as f64;
-                let at = |c: usize| (n_max as f64 * mu(imb).powf(c as f64 / last)) as u64;
+                let at = |c: usize| (n_max as f64 * imb.mu().powf(c as f64 / last)) as u64;
                 (0..classes).map(at).collect()
             }
             Self::Step(imb) => {
-                let tail = (n_max as f64 * mu(imb)) as u64;
+                let tail = (n_max as f64 * imb.mu()) as u64;
                 (0..classes).map(|c| if c < classes / 2 { n_max } else { tail }).collect()
             }
             Self::Counts(counts) if counts.classes() == classes => return Ok(counts.clone()),
@@ -87,6 +109,16 @@ mod tests {
     fn a_factor_below_one_is_refused() {
         for bad in [0.01, 0.0, -3.0, f64::NAN, f64::INFINITY] {
             assert_eq!(ImbalanceFactor::new(bad).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn mu_is_kept_to_the_bit() {
+        for mu in [0.9, 0.055, 0.11, 0.013] {
+            assert!(1.0 / (1.0 / mu) != mu && ImbalanceFactor::from_mu(mu).unwrap().mu() == mu);
+        }
+        for bad in [0.0, -0.1, 1.5, f64::NAN] {
+            assert_eq!(ImbalanceFactor::from_mu(bad).unwrap_err().exit_code(), 2);
         }
     }
 
