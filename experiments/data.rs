@@ -17,7 +17,12 @@ use rescom::{
     run,
 };
 
-use crate::subset::{RuleArgs, SetName};
+use serde_json::json;
+
+use crate::{
+    saved::print_json,
+    subset::{RuleArgs, SetName},
+};
 
 /// Arguments of `data`.
 #[derive(Args)]
@@ -31,7 +36,11 @@ pub(crate) struct DataArgs {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Fetch a data set into the cache (if it is not there) and check it.
+    /// Fetch a data set into the cache (if it is not there) and check it; with --data, check what lies there.
+    #[command(
+        visible_alias = "check",
+        after_help = "Examples:\n  rescom-repro data fetch --set cifar10\n  rescom-repro data check --set cifar10 --data DIR --unverified"
+    )]
     Fetch {
         /// The data set.
         #[arg(long, value_enum)]
@@ -39,12 +48,27 @@ enum Action {
         /// Check the data in this folder or archive instead of fetching.
         #[arg(long)]
         data: Option<String>,
+        /// Check its form alone: other images than the published ones.
+        #[arg(long, requires = "data")]
+        unverified: bool,
+        /// What was found as JSON on standard output.
+        #[arg(long)]
+        json: bool,
     },
     /// Write a contact sheet (raw and augmented) and the class counts as PNG.
+    #[command(
+        after_help = "Example:\n  rescom-repro data show --set fashion-mnist --imb 100 --out reports/runs/data"
+    )]
     Show(ShowArgs),
     /// Decode every picture of an image list or of class folders and name the broken ones.
+    #[command(
+        after_help = "Examples:\n  rescom-repro data check-files --list train.txt --root DIR\n  rescom-repro data check-files --folders DIR --skip-broken"
+    )]
     CheckFiles(FilesArgs),
     /// Write a generated set as CIFAR's binary folder.
+    #[command(
+        after_help = "Example:\n  rescom-repro data synthesize --format cifar10 --out set\n  rescom-repro cifar --dataset cifar10 --data set --unverified"
+    )]
     Synthesize {
         /// Folder to write.
         #[arg(long)]
@@ -116,7 +140,9 @@ struct FilesArgs {
 /// Runs the command.
 pub(crate) fn run(args: &DataArgs) -> Result<ExitCode> {
     match &args.action {
-        Action::Fetch { set, data } => fetch(*set, data.as_deref()),
+        Action::Fetch { set, data, unverified, json } => {
+            fetch(*set, data.as_deref(), *unverified, *json)
+        }
         Action::Show(args) => show(args),
         Action::CheckFiles(args) => check_files(args),
         Action::Synthesize { out, format, train, test, seed } => {
@@ -135,9 +161,24 @@ pub(crate) fn run(args: &DataArgs) -> Result<ExitCode> {
     }
 }
 
-fn fetch(set: SetName, given: Option<&str>) -> Result<ExitCode> {
-    let set = set.load(given, cifar::Check::Published)?;
+fn fetch(set: SetName, given: Option<&str>, unverified: bool, json: bool) -> Result<ExitCode> {
+    let check = if unverified { cifar::Check::Format } else { cifar::Check::Published };
+    let set = set.load(given, check)?;
     let (mean, std) = set.train.channel_statistics();
+    if json {
+        print_json(&json!({
+            "set": set.name,
+            "source": set.train.source,
+            "published": !unverified,
+            "train_images": set.train.len(),
+            "test_images": set.test.len(),
+            "classes": set.train.classes(),
+            "sha256": set.train.sha256,
+            "mean": mean,
+            "std": std,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     println!("{}: {} training and {} test images", set.name, set.train.len(), set.test.len());
     println!("from {}", set.train.source);
     println!("SHA-256 of the training images and labels: {}", set.train.sha256);

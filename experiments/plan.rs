@@ -104,6 +104,9 @@ pub(crate) struct FashionArgs {
     /// Which class is the head. The natural order ends in Fashion-MNIST's easiest classes.
     #[arg(long, value_enum, default_value = "natural")]
     class_order: OrderArg,
+    /// Take other images in the same format from --data (no published checksum); the report then says so.
+    #[arg(long, requires = "data")]
+    unverified: bool,
 }
 
 impl FashionArgs {
@@ -119,7 +122,10 @@ impl FashionArgs {
                 OrderArg::Reversed => ClassOrder::Reversed,
                 OrderArg::Seeded => ClassOrder::Seeded,
             },
-            source: Source::Memory { data: self.data.clone(), check: Check::Published },
+            source: Source::Memory {
+                data: self.data.clone(),
+                check: if self.unverified { Check::Format } else { Check::Published },
+            },
             args: self.sweep.clone(),
         }
     }
@@ -288,9 +294,15 @@ impl PlanRequest {
             ("data.imbalance-factor", Value::Float(factor)),
             ("method.name", Value::String(method.to_string())),
             ("run.seed", Value::Integer(seed_value)),
-            ("data.class-order", Value::String(order_name(self.order).to_owned())),
         ] {
             file.set_choice(key, value)?;
+        }
+        // The recipe's own order keeps its mark; another one is a change.
+        let order = Value::String(order_name(self.order).to_owned());
+        if self.order == ClassOrder::Natural {
+            file.set_choice("data.class-order", order)?;
+        } else {
+            file.set("data.class-order", order)?;
         }
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]

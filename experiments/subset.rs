@@ -21,7 +21,7 @@ use crate::progress;
 /// Arguments of `subset`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro subset make --set cifar10 --imb 100 --out cifar10-lt-100.json\n  rescom-repro subset export cifar10-lt-100.json --npy indices.npy\n  rescom-repro subset compare mine.json yours.json\n\nIn PyTorch: Subset(CIFAR10(root), numpy.load('indices.npy').tolist())"
+    after_help = "Examples:\n  rescom-repro subset make --set cifar10 --imb 100 --out cifar10-lt-100.json\n  rescom-repro subset show cifar10-lt-100.json\n  rescom-repro subset export cifar10-lt-100.json --npy indices.npy\n  rescom-repro subset compare mine.json yours.json\n\nIn PyTorch: Subset(CIFAR10(root), numpy.load('indices.npy').tolist())"
 )]
 pub(crate) struct SubsetArgs {
     #[command(subcommand)]
@@ -33,6 +33,15 @@ enum Action {
     /// Choose the images as the reference does (NumPy's legacy generator) and print or write the
     /// manifest.
     Make(MakeArgs),
+    /// Print a manifest: images per class, imbalance factor, checksum.
+    #[command(after_help = "Example:\n  rescom-repro subset show RUN/subset.json")]
+    Show {
+        /// A manifest.
+        manifest: PathBuf,
+        /// The whole manifest as JSON on standard output.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say whether two manifests keep the same images, and where they differ; exit code 1 if not.
     Compare {
         /// A manifest.
@@ -114,7 +123,7 @@ impl SetName {
             (Self::Cifar100, _) => DataSetId::Cifar100,
             (Self::FashionMnist, _) => DataSetId::FashionMnist,
             (Self::Mnist, Place::Given(dir)) => {
-                return data::fashion::load_mnist(dir, &mut progress::of_data());
+                return data::fashion::load_mnist(dir, check, &mut progress::of_data());
             }
             (Self::Mnist, _) => {
                 return Err(Error::input(
@@ -174,6 +183,7 @@ impl RuleArgs {
 pub(crate) fn run(args: &SubsetArgs) -> Result<ExitCode> {
     match &args.action {
         Action::Make(args) => make(args),
+        Action::Show { manifest, json } => show(&read(manifest)?, None, *json),
         Action::Compare { one, other } => compare(one, other),
         Action::Export { manifest, npy, txt } => {
             export(&read(manifest)?, npy.as_deref(), txt.as_deref())
@@ -187,25 +197,52 @@ fn make(args: &MakeArgs) -> Result<ExitCode> {
         run::atomic::write_json(path, &manifest)?;
         eprintln!("wrote {}", path.display());
     }
-    if args.json {
-        let text = serde_json::to_string(&manifest)
+    show(&manifest, Some(&set.train.class_names), args.json)
+}
+
+/// Prints a manifest, with the names of its classes where they are known.
+fn show(manifest: &SubsetManifest, names: Option<&[String]>, json: bool) -> Result<ExitCode> {
+    if json {
+        let text = serde_json::to_string(manifest)
             .map_err(|e| Error::run(format!("manifest as JSON: {e}")))?;
         println!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(["class", "name", "images", "group"]);
-    for (class, (&count, name)) in manifest.counts.iter().zip(&set.train.class_names).enumerate() {
+    for (class, &count) in manifest.counts.iter().enumerate() {
         let group = ShotGroup::of(count).name().to_owned();
-        table.push([class.to_string(), name.clone(), count.to_string(), group]);
+        let name = names.and_then(|names| names.get(class)).cloned().unwrap_or_default();
+        table.push([class.to_string(), name, count.to_string(), group]);
     }
     print!("{}", table.markdown());
-    println!("\ntotal {}, SHA-256 of the indices {}", manifest.indices.len(), manifest.sha256);
+    let (largest, smallest) = (manifest.counts.iter().max(), manifest.counts.iter().min());
+    if let (Some(largest), Some(smallest)) = (largest, smallest) {
+        println!("\nimbalance factor {}", *largest as f64 / *smallest as f64);
+    }
+    println!("total {}, SHA-256 of the indices {}", manifest.indices.len(), manifest.sha256);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Reads a manifest and checks it against itself.
 fn read(path: &Path) -> Result<SubsetManifest> {
+    let text = fs::read(path).map_err(Error::io("read", path))?;
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    if value.get("list_sha256").is_some() {
+        return Err(Error::input(format!(
+            "{}: of a set that is long-tailed itself, so that no images were chosen; its list is what says which images \
+             it has",
+            path.display()
+        )));
+    }
     let manifest: SubsetManifest = run::atomic::read_json(path)?;
+    if manifest.counts.iter().sum::<u64>() != manifest.indices.len() as u64 {
+        return Err(Error::input(format!(
+            "{}: its counts sum to {} and it has {} indices; it was changed by hand",
+            path.display(),
+            manifest.counts.iter().sum::<u64>(),
+            manifest.indices.len()
+        )));
+    }
     if rescom::longtail::sha256_int64(&manifest.indices) != manifest.sha256 {
         return Err(Error::input(format!(
             "{}: the SHA-256 of its indices is not the one it states; it was changed by hand",
@@ -249,11 +286,11 @@ fn export(manifest: &SubsetManifest, npy: Option<&Path>, txt: Option<&Path>) -> 
         return Err(Error::input("subset export: give --npy FILE or --txt FILE"));
     }
     if let Some(path) = npy {
-        fs::write(path, npy_int64(&manifest.indices)).map_err(Error::io("write", path))?;
+        run::atomic::write(path, &npy_int64(&manifest.indices))?;
     }
     if let Some(path) = txt {
         let lines: String = manifest.indices.iter().map(|index| format!("{index}\n")).collect();
-        fs::write(path, lines).map_err(Error::io("write", path))?;
+        run::atomic::write(path, lines.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

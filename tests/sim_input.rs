@@ -66,6 +66,7 @@ fn shares_of_shot_groups_do_not_depend_on_the_bins() {
 }
 
 /// A safetensors file of `features` [N, 2] and `labels`.
+#[allow(clippy::needless_pass_by_value, reason = "made for the call")]
 fn save(folder: &Path, features: (Dtype, Vec<u8>), labels: (Dtype, Vec<u8>, Vec<usize>)) -> String {
     let shape = vec![labels.2[0], 2];
     let tensors = [

@@ -110,6 +110,11 @@ impl Cifar {
         self.train().iter().chain(self.test())
     }
 
+    /// Names of the files of the binary folder that hold images.
+    pub(super) fn binary_files(self) -> impl Iterator<Item = String> {
+        self.batches().map(|(stem, ..)| format!("{stem}.bin"))
+    }
+
     /// Names of the binary and the Python folder.
     pub fn folders(self) -> [&'static str; 2] {
         match self {
@@ -162,15 +167,34 @@ impl Cifar {
     /// [`Error::Input`] if it is not there, truncated or foreign: the file is named with what was
     /// expected; [`Error::Io`] if it cannot be read.
     pub fn read(self, path: &Path, check: Check) -> Result<DataSet> {
-        let form = self.locate(path).ok_or_else(|| {
-            let ([bin, py], [bin_gz, py_gz]) = (self.folders(), self.archives());
-            Error::input(format!(
-                "{}: no {} here; expected a folder {bin} or {py}, or an archive {bin_gz} or {py_gz}",
-                path.display(),
-                self.name()
-            ))
-        })?;
+        let form = self.locate(path).ok_or_else(|| self.not_here(path))?;
         self.read_form(&form, check)
+    }
+
+    /// What is missing at `path`: a file, if others of its folder are there.
+    fn not_here(self, path: &Path) -> Error {
+        let ([bin, py], [bin_gz, py_gz]) = (self.folders(), self.archives());
+        for dir in [path.to_path_buf(), path.join(bin), path.join(py)] {
+            for ending in [".bin", ""] {
+                let file = |(stem, ..): &Batch| dir.join(format!("{stem}{ending}"));
+                let (there, missing): (Vec<_>, Vec<_>) =
+                    self.batches().map(file).partition(|file| file.is_file());
+                if let (Some(_), Some(first)) = (there.first(), missing.first()) {
+                    return Error::input(format!(
+                        "{}: missing, though {} of the {} files of {} are there; fetch the set anew",
+                        first.display(),
+                        there.len(),
+                        there.len() + missing.len(),
+                        self.name()
+                    ));
+                }
+            }
+        }
+        Error::input(format!(
+            "{}: no {} here; expected a folder {bin} or {py}, or an archive {bin_gz} or {py_gz}",
+            path.display(),
+            self.name()
+        ))
     }
 
     fn read_form(self, form: &Form, check: Check) -> Result<DataSet> {

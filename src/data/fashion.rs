@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DataSet, ImageSet, Progress, cache, debian, idx, names, sources};
+use super::{DataSet, ImageSet, Progress, cache, cifar::Check, debian, idx, names, sources};
 use crate::augment::Normalize;
+use crate::run::Provenance;
 use crate::{Error, Result};
 
 /// Names by label.
@@ -107,16 +108,24 @@ pub fn locate(given: Option<&Path>) -> Result<Option<Found>> {
 /// Normalisation: mean and standard deviation of the 60,000 training images over their original
 /// 28x28 pixels (the padding is not counted).
 ///
+/// With [`Check::Format`] any images of 28x28 in ten classes are taken from a folder given.
+///
 /// # Errors
 /// [`Error::Input`] if what is found is not Fashion-MNIST (the file is named with both checksums);
 /// [`Error::Run`] if it cannot be fetched, with what to do by hand.
-pub fn load(given: Option<&Path>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<DataSet> {
+pub fn load(
+    given: Option<&Path>,
+    check: Check,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<DataSet> {
     let found = match locate(given)? {
         Some(found) => found,
         None => Found::Cache(fetch(progress)?),
     };
     progress(Progress::Step(&format!("reading Fashion-MNIST from {}", found.dir().display())));
-    read(found.dir(), &FASHION)
+    // What was fetched is the published set.
+    let check = if given.is_some() { check } else { Check::Published };
+    read(found.dir(), &FASHION, check)
 }
 
 /// Reads MNIST from the folder `dir`, or from `MNIST/raw` in it, and checks it; padded and normalised as
@@ -124,10 +133,14 @@ pub fn load(given: Option<&Path>, progress: &mut dyn FnMut(Progress<'_>)) -> Res
 ///
 /// # Errors
 /// [`Error::Input`] if a file is missing or is not MNIST's (the file is named with both checksums).
-pub fn load_mnist(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<DataSet> {
+pub fn load_mnist(
+    dir: &Path,
+    check: Check,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<DataSet> {
     let dir = folder(dir, &MNIST)?;
     progress(Progress::Step(&format!("reading MNIST from {}", dir.display())));
-    read(&dir, &MNIST)
+    read(&dir, &MNIST, check)
 }
 
 /// The folder with the four files: `given`, or the one that torchvision makes in it.
@@ -154,16 +167,28 @@ fn file(dir: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Reads and checks the four files in `dir`.
-fn read(dir: &Path, set: &Published) -> Result<DataSet> {
+fn read(dir: &Path, set: &Published, check: Check) -> Result<DataSet> {
     let [images, labels, test_images, test_labels] = set.files;
-    let split = |images, labels, count| {
-        ImageSet::new(
-            checked(dir, images, &[count, 28, 28], set.title)?,
-            (28, 28, 1),
-            checked(dir, labels, &[count], set.title)?.into_iter().map(u32::from).collect(),
-            set.classes.map(str::to_owned).to_vec(),
-            dir.display().to_string(),
-        )
+    let place = dir.display().to_string();
+    let source = match check {
+        Check::Published => place,
+        Check::Format => format!("{}{place}", Provenance::UNVERIFIED),
+    };
+    let split = |images, labels, published| {
+        let pixels = checked(dir, images, (&[published, 28, 28], set.title), check)?;
+        let count = pixels.len() / (28 * 28);
+        let labels = (labels, checked(dir, labels, (&[count], set.title), check)?);
+        if labels.1.len() != count || labels.1.iter().any(|&label| label >= 10) {
+            return Err(Error::input(format!(
+                "{}: {} labels up to {}; expected one below 10 for each of {count} images",
+                dir.join(labels.0.0).display(),
+                labels.1.len(),
+                labels.1.iter().max().copied().unwrap_or(0)
+            )));
+        }
+        let labels = labels.1.into_iter().map(u32::from).collect();
+        let names = set.classes.map(str::to_owned).to_vec();
+        ImageSet::new(pixels, (28, 28, 1), labels, names, source.clone())
     };
     let train = split(images, labels, 60_000)?;
     let test = split(test_images, test_labels, 10_000)?;
@@ -176,27 +201,35 @@ fn read(dir: &Path, set: &Published) -> Result<DataSet> {
     })
 }
 
+/// The values of one file of the published `shape` and checksum; with [`Check::Format`] of any number of
+/// images or labels (at least one).
 fn checked(
     dir: &Path,
     (name, sha256): (&str, &str),
-    shape: &[usize],
-    title: &str,
+    (shape, title): (&[usize], &str),
+    check: Check,
 ) -> Result<Vec<u8>> {
     let path = file(dir, name).unwrap_or_else(|| dir.join(name));
     let array = idx::read(&path, shape.len())?;
-    if array.shape != shape {
+    let published = check == Check::Published;
+    let (found, due) =
+        if published { (&array.shape[..], shape) } else { (&array.shape[1..], &shape[1..]) };
+    if found != due || array.shape[0] == 0 {
+        let any = if published { "" } else { ", of any number" };
         return Err(Error::input(format!(
-            "{}: an array of {:?}, expected {shape:?} ({title})",
+            "{}: an array of {:?}, expected {shape:?}{any} ({title}){}",
             path.display(),
-            array.shape
+            array.shape,
+            if published { "; --unverified takes other images in this format" } else { "" }
         )));
     }
-    if array.sha256 != sha256 {
+    if published && array.sha256 != sha256 {
         let other =
             [&FASHION, &MNIST].into_iter().find(|set| set.files.contains(&(name, &array.sha256)));
         let what = other.map_or(String::new(), |set| format!(" ({}'s)", set.title));
         return Err(Error::input(format!(
-            "{}: not {title}'s file: its content has SHA-256 {}{what}, expected {sha256}; put the right one there",
+            "{}: not {title}'s file: its content has SHA-256 {}{what}, expected {sha256}; put the right one there, or \
+             take it as it is with --unverified",
             path.display(),
             array.sha256
         )));
@@ -212,7 +245,7 @@ fn fetch(progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         match cache::put_in_place(&target, |dir| {
             way(dir, progress)?;
             // Only what is whole and right reaches the cache.
-            read(dir, &FASHION).map(|_| ())
+            read(dir, &FASHION, Check::Published).map(|_| ())
         }) {
             Ok(()) => return Ok(target),
             Err(e) => failures.push(e.to_string()),
@@ -281,7 +314,7 @@ mod tests {
         for (name, _) in FASHION.files {
             fs::write(dir.path().join(name), [0, 0, 8, 1, 0, 0, 0, 1, 5]).unwrap();
         }
-        let e = load(Some(dir.path()), &mut |_| {}).unwrap_err().to_string();
+        let e = load(Some(dir.path()), Check::Published, &mut |_| {}).unwrap_err().to_string();
         assert!(e.contains("train-images-idx3-ubyte"), "{e}");
     }
 
@@ -290,7 +323,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let raw = dir.path().join("MNIST/raw");
         fs::create_dir_all(&raw).unwrap();
-        let e = load_mnist(dir.path(), &mut |_| {}).unwrap_err().to_string();
+        let e = load_mnist(dir.path(), Check::Published, &mut |_| {}).unwrap_err().to_string();
         assert!(e.contains("no train-images-idx3-ubyte.gz") && e.contains("of MNIST"), "{e}");
         // The right form with other content.
         for (name, _) in MNIST.files {
@@ -304,14 +337,42 @@ mod tests {
             bytes.resize(bytes.len() + count as usize * if images { 784 } else { 1 }, 0);
             fs::write(raw.join(name), bytes).unwrap();
         }
-        let e = load_mnist(dir.path(), &mut |_| {}).unwrap_err().to_string();
+        let e = load_mnist(dir.path(), Check::Published, &mut |_| {}).unwrap_err().to_string();
         assert!(e.contains("not MNIST's file") && e.contains(MNIST.files[0].1), "{e}");
+    }
+
+    #[test]
+    fn other_images_in_the_format_are_taken_unverified() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, count: u32, label: u8| {
+            let images = name.contains("idx3");
+            let mut bytes = vec![0, 0, 8, if images { 3 } else { 1 }];
+            bytes.extend(count.to_be_bytes());
+            if images {
+                bytes.extend([0, 0, 0, 28, 0, 0, 0, 28]);
+            }
+            let values = count as usize * if images { 784 } else { 1 };
+            bytes.extend((0..values).map(|i| if images { i as u8 } else { label }));
+            fs::write(dir.path().join(name), bytes).unwrap();
+        };
+        FASHION.files.iter().for_each(|(name, _)| write(name, 30, 9));
+        let e = load(Some(dir.path()), Check::Published, &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("expected [60000, 28, 28]") && e.contains("--unverified"), "{e}");
+        let set = load(Some(dir.path()), Check::Format, &mut |_| {}).unwrap();
+        assert_eq!((set.train.len(), set.train.labels[0]), (30, 9));
+        assert!(set.train.source.starts_with(Provenance::UNVERIFIED));
+        write("t10k-labels-idx1-ubyte", 30, 10);
+        let e = load(Some(dir.path()), Check::Format, &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("t10k-labels-idx1-ubyte: 30 labels up to 10"), "{e}");
+        write("t10k-labels-idx1-ubyte", 29, 1);
+        let e = load(Some(dir.path()), Check::Format, &mut |_| {}).unwrap_err().to_string();
+        assert!(e.contains("29 labels") && e.contains("30 images"), "{e}");
     }
 
     #[test]
     #[ignore = "reads or fetches the real data set: cargo test -- --ignored fashion"]
     fn the_real_set_is_whole() {
-        let set = load(None, &mut |step| eprintln!("{step:?}")).unwrap();
+        let set = load(None, Check::Published, &mut |step| eprintln!("{step:?}")).unwrap();
         assert_eq!(set.train.class_counts().unwrap().as_slice(), [6000; 10]);
         assert_eq!(set.test.class_counts().unwrap().as_slice(), [1000; 10]);
         let (mean, std) = (set.normalize.mean()[0], set.normalize.std()[0]);

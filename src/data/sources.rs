@@ -57,8 +57,8 @@ pub fn load(
         DataSetId::Cifar100 => Cifar::Hundred,
         DataSetId::FashionMnist => {
             return match place {
-                Place::Usual => fashion::load(None, progress),
-                Place::Given(dir) => fashion::load(Some(dir), progress),
+                Place::Usual => fashion::load(None, check, progress),
+                Place::Given(dir) => fashion::load(Some(dir), check, progress),
                 Place::Synthetic { seed, train_per_class } => {
                     synthetic(set, Cifar::Ten, (seed, train_per_class), progress)
                 }

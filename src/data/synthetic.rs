@@ -62,6 +62,30 @@ impl Synthetic {
         ImageSet::new(images, (SIDE, SIDE, 3), labels, names, source)
     }
 
+    fn may_replace(&self, dir: &Path) -> Result<()> {
+        let refused = |what: String| {
+            Error::input(format!(
+                "{}: {what} there, which a generated set would replace; name another folder",
+                dir.display()
+            ))
+        };
+        match fs::symlink_metadata(dir) {
+            Err(_) => return Ok(()),
+            Ok(there) if !there.is_dir() => {
+                return Err(refused("something that is no folder is".into()));
+            }
+            Ok(_) => {}
+        }
+        for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+            let name = entry.map_err(Error::io("read", dir))?.file_name();
+            let name = name.to_string_lossy();
+            if !self.format.binary_files().any(|own| *own == name) {
+                return Err(refused(format!("{name} is")));
+            }
+        }
+        Ok(())
+    }
+
     fn class(&self, label: usize) -> Class {
         let shape = Shape::ALL[label % 5];
         match self.format {
@@ -72,11 +96,14 @@ impl Synthetic {
         }
     }
 
-    /// Generates the set and writes it as CIFAR's binary folder into `dir`.
+    /// Generates the set and writes it as CIFAR's binary folder `dir`. One that is there is replaced if it
+    /// holds nothing but files of these names.
     ///
     /// # Errors
-    /// As [`Synthetic::generate`], and [`Error::Io`] if a file cannot be written.
+    /// As [`Synthetic::generate`], [`Error::Input`] if `dir` holds anything else, and [`Error::Io`] if a file
+    /// cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
+        self.may_replace(dir)?;
         let set = self.generate()?;
         super::cache::put_in_place(dir, |dir| {
             let parts = if self.format == Cifar::Ten { 5 } else { 1 };

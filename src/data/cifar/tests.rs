@@ -90,7 +90,27 @@ fn truncated_and_foreign_files_are_named() {
     assert!(read().to_string().contains("image 0 has label 100, expected 0..100"), "{}", read());
     std::fs::remove_file(&path).unwrap();
     assert_eq!(read().exit_code(), 2);
+    assert!(
+        read().to_string().contains("test.bin: missing, though 1 of the 2 files"),
+        "{}",
+        read()
+    );
+    std::fs::remove_file(folder.join("train.bin")).unwrap();
     assert!(read().to_string().contains("no cifar100 here"), "{}", read());
+}
+
+#[test]
+fn a_generated_set_replaces_nothing_but_its_like() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("set");
+    synthetic(Cifar::Ten).write(&folder).unwrap();
+    synthetic(Cifar::Ten).write(&folder).unwrap();
+    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+    let e = synthetic(Cifar::Ten).write(&folder).unwrap_err();
+    assert!(e.exit_code() == 2 && e.to_string().contains("notes.txt is there"), "{e}");
+    assert!(synthetic(Cifar::Hundred).write(&folder).is_err());
+    assert!(synthetic(Cifar::Ten).write(&folder.join("notes.txt")).is_err());
+    assert_eq!(std::fs::read_to_string(folder.join("notes.txt")).unwrap(), "mine");
 }
 
 #[cfg(feature = "train")]
