@@ -61,6 +61,30 @@ fn pickles_and_binary_files_read_alike() {
     }
 }
 
+/// The same batch as records and as Python 3 pickled it (see `tests/fixtures/README.md`).
+#[test]
+fn pickles_of_python_3_give_the_records() {
+    let dir = Path::new("tests/fixtures/pickles");
+    let expected = std::fs::read(dir.join("batch.bin")).unwrap();
+    let mut protocols = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "pickle") {
+            let name = path.display().to_string();
+            let bytes = std::fs::read(&path).unwrap();
+            protocols.push(bytes[1]);
+            let records = from_pickle(Cifar::Ten, &bytes, &name);
+            assert!(records.unwrap_or_else(|e| panic!("{e}")) == expected, "{name}");
+            for n in (0..bytes.len()).step_by(13) {
+                let e = from_pickle(Cifar::Ten, &bytes[..n], &name).unwrap_err();
+                assert!(e.to_string().contains(&name), "{n}: {e}");
+            }
+        }
+    }
+    protocols.sort_unstable();
+    assert_eq!(protocols, [2, 2, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5]);
+}
+
 #[test]
 fn other_content_is_not_taken_for_the_published_set() {
     let dir = tempfile::tempdir().unwrap();
