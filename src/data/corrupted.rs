@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{ImageFiles, ImageSet, ImageSource, npy::NpyBytes};
+use super::{
+    ImageFiles, ImageSet, ImageSource,
+    npy::{self, NpyBytes},
+};
 use crate::{Error, Result};
 
 /// Severities of a corruption, 1 to 5.
@@ -58,7 +61,7 @@ fn stem(path: &Path) -> String {
 impl CorruptedSets {
     /// Finds what is in `dir`, for images of `classes` classes and `channels` channels. Either
     /// `NAME.npy` files ([5 N, H, W, channels] bytes, one severity after the other; the last axis may be
-    /// missing for one channel) with `labels.npy` (N labels, or 5 N), or folders `NAME/SEVERITY/` that
+    /// missing for one channel) with `labels.npy` (N integers, or 5 N), or folders `NAME/SEVERITY/` that
     /// hold one folder per class, or `list.txt` (`relative/path label` per line) and the pictures.
     ///
     /// # Errors
@@ -138,24 +141,17 @@ impl CorruptedSets {
 
 impl Shape {
     fn labels(self, path: &Path) -> Result<Vec<u32>> {
-        let array = NpyBytes::open(path)?;
-        let [n] = array.shape()[..] else {
-            return Err(Error::input(format!(
-                "{}: shape {:?}; expected one axis",
-                path.display(),
-                array.shape()
-            )));
+        let label = |(at, value): (usize, i128)| {
+            let label = u32::try_from(value).ok().filter(|&l| (l as usize) < self.classes);
+            label.ok_or_else(|| {
+                Error::input(format!(
+                    "{}: image {at} has label {value}, expected 0..{}",
+                    path.display(),
+                    self.classes
+                ))
+            })
         };
-        let labels: Vec<u32> = array.rows(0..n)?.into_iter().map(u32::from).collect();
-        match labels.iter().position(|&label| label as usize >= self.classes) {
-            None => Ok(labels),
-            Some(at) => Err(Error::input(format!(
-                "{}: image {at} has label {}, expected 0..{}",
-                path.display(),
-                labels[at],
-                self.classes
-            ))),
-        }
+        npy::integers(path)?.enumerate().map(label).collect()
     }
 
     fn array(self, path: &Path, labels: usize) -> Result<NpyBytes> {
@@ -218,12 +214,36 @@ mod tests {
     use super::*;
 
     fn npy(path: &Path, shape: &str, values: &[u8]) {
-        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+        typed(path, "|u1", shape, values);
+    }
+
+    fn typed(path: &Path, descr: &str, shape: &str, values: &[u8]) {
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
         bytes.extend(values);
         fs::write(path, bytes).unwrap();
+    }
+
+    /// `np.save("labels.npy", [1, 0])` writes int64.
+    #[test]
+    fn labels_may_be_integers_of_any_width() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("labels.npy");
+        npy(&dir.path().join("fog.npy"), "(10, 2, 2)", &[0; 40]);
+        let open = || CorruptedSets::open(dir.path(), 300, 1);
+        typed(&path, "<i8", "(2,)", [299i64, 0].map(i64::to_le_bytes).as_flattened());
+        let set = open().unwrap().load("fog", 1).unwrap();
+        assert_eq!([set.label(0), set.label(1)], [299, 0]);
+        typed(&path, "<u2", "(2,)", [0u16, 256].map(u16::to_le_bytes).as_flattened());
+        assert_eq!(open().unwrap().load("fog", 5).unwrap().label(1), 256);
+        for wrong in [-1i64, 300, 1 << 32, i64::MIN] {
+            typed(&path, "<i8", "(2,)", [0, wrong].map(i64::to_le_bytes).as_flattened());
+            let e = open().unwrap_err().to_string();
+            assert!(e.contains(&format!("image 1 has label {wrong}, expected 0..300")), "{e}");
+        }
     }
 
     #[test]
