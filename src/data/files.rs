@@ -1,7 +1,9 @@
 //! Pictures in files: image lists (`relative/path label` per line) over a folder tree, as ImageNet-LT,
 //! iNaturalist 2018 and Places-LT use them, and folders with one sub-folder per class.
 
+use std::cell::RefCell;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
@@ -30,6 +32,11 @@ pub struct ImageFiles {
 struct Entry {
     path: Box<str>,
     label: u32,
+}
+
+thread_local! {
+    /// The file that this thread decodes: its memory is kept from picture to picture.
+    static FILE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Files that count as pictures in class folders.
@@ -179,8 +186,12 @@ impl ImageFiles {
     }
 
     fn decode<'a>(&self, id: u32, buffer: &'a mut Vec<u8>) -> Result<super::set::Rgb<'a>, String> {
-        let bytes = fs::read(self.path(id)).map_err(|e| e.to_string())?;
-        decode(&bytes, buffer)
+        FILE.with_borrow_mut(|bytes| {
+            bytes.clear();
+            let file = fs::File::open(self.path(id));
+            file.and_then(|mut file| file.read_to_end(bytes)).map_err(|e| e.to_string())?;
+            decode(bytes, buffer)
+        })
     }
 }
 
