@@ -9,14 +9,14 @@ use std::{
 use clap::Args;
 use rescom::{
     Error, Result,
-    data::{CorruptedSets, ImageSource, Loader},
+    data::{CorruptedSets, ImageSource, Loader, LoaderOptions},
     longtail::ShotGroup,
     report::Table,
     rng::Streams,
     run::{Evaluation, atomic},
     train::{
         self, Baseline, CorruptionAccuracy, Network, Origin, Robustness, SavedRun,
-        engine::evaluation_options,
+        engine::{corrupted_options, evaluation_options},
     },
 };
 use serde::Serialize;
@@ -37,7 +37,8 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Evaluate on corrupted images instead: NAME.npy (five severities one after the other, uint8) with
-    /// labels.npy, as CIFAR-C; or NAME/SEVERITY/ with class folders or list.txt, as ImageNet-C.
+    /// labels.npy, as CIFAR-C; or NAME/SEVERITY/ with class folders or list.txt, as ImageNet-C. Large
+    /// images whose shorter edge already is 224 are cut to 224x224 without being resized.
     #[arg(long, value_name = "DIR")]
     corrupted: Option<PathBuf>,
     /// Errors of a baseline network for mCE: CSV with the columns corruption, error (a fraction) and, unless
@@ -101,7 +102,8 @@ fn one(args: &EvaluateArgs, path: &Path) -> Result<(SavedRun, Found)> {
         None => {
             let test = args.machine.images(&run)?.test;
             found.images = test.place().to_owned();
-            found.test = Some(evaluation(&run, &mut weights, &test, threads)?);
+            let options = evaluation_options(&run.recipe, threads)?;
+            found.test = Some(evaluation(&run, &mut weights, &test, options)?);
         }
         Some(dir) => {
             found.images = dir.display().to_string();
@@ -115,9 +117,8 @@ fn evaluation(
     run: &SavedRun,
     network: &mut dyn Network,
     images: &Arc<dyn ImageSource>,
-    threads: usize,
+    options: LoaderOptions,
 ) -> Result<Evaluation> {
-    let options = evaluation_options(&run.recipe, threads)?;
     let streams = Streams::new(run.recipe.run.seed);
     let loader = Loader::new(Arc::clone(images), &images.usable(), streams, options)?;
     train::evaluate(network, &loader, &run.counts)
@@ -137,7 +138,8 @@ fn corrupted(
     let mut accuracies = Vec::new();
     for (corruption, severity) in sets.all() {
         let images = sets.load(corruption, severity)?;
-        let found = evaluation(run, network, &images, threads)?;
+        let options = corrupted_options(&run.recipe, threads)?;
+        let found = evaluation(run, network, &images, options)?;
         eprintln!("{corruption}, severity {severity}: top-1 {:.1} %", 100.0 * found.top1);
         let corruption = corruption.to_owned();
         accuracies.push(CorruptionAccuracy {

@@ -44,6 +44,14 @@ pub enum Pipeline {
         /// Side of the square.
         crop: usize,
     },
+    /// Evaluation of large images that may have been cut before: one whose shorter edge is `crop` is
+    /// not resized, any other is treated as by [`Pipeline::ResizeCentre`].
+    CutCentre {
+        /// New length of the shorter edge, at least `crop`.
+        edge: usize,
+        /// Side of the square.
+        crop: usize,
+    },
 }
 
 /// Buffers that one thread reuses from image to image.
@@ -60,7 +68,7 @@ impl Pipeline {
             Self::Plain => input,
             Self::Small(small) => (input.0, input.1, if small.auto_augment { 3 } else { input.2 }),
             Self::Large(large) => (large.size, large.size, 3),
-            Self::ResizeCentre { crop, .. } => (crop, crop, 3),
+            Self::ResizeCentre { crop, .. } | Self::CutCentre { crop, .. } => (crop, crop, 3),
         }
     }
 
@@ -108,7 +116,12 @@ impl Pipeline {
             }
             Self::Small(small) => small.draw(image, rng, canvas),
             Self::Large(large) => large.draw(image, rng, canvas),
-            Self::ResizeCentre { edge, crop } => resize_centre(image, edge.max(crop), crop, canvas),
+            Self::CutCentre { crop, .. } if image.height.min(image.width) == crop => {
+                resize_centre(image, crop, crop, canvas);
+            }
+            Self::ResizeCentre { edge, crop } | Self::CutCentre { edge, crop } => {
+                resize_centre(image, edge.max(crop), crop, canvas);
+            }
         }
         Drawn::Canvas(canvas)
     }
@@ -149,9 +162,54 @@ impl SmallImages {
 }
 
 fn resize_centre(image: ImageRef<'_>, edge: usize, crop: usize, canvas: &mut Canvas) {
-    let (height, width) = resize::shorter_edge(edge, image.height, image.width);
-    let whole = (0, 0, image.height, image.width);
-    resize::resized_crop(image, whole, (height, width), canvas);
-    let (top, left) = resize::centre((height - crop, width - crop));
-    canvas.crop((top, left), (crop, crop));
+    let to = resize::shorter_edge(edge, image.height, image.width);
+    let (top, left) = resize::centre((to.0 - crop, to.1 - crop));
+    resize::part_of_resized(image, to, (top, left, crop, crop), canvas);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Streams;
+
+    fn picture(height: usize, width: usize) -> Vec<u8> {
+        (0..height * width * 3).map(|i| (i * 7919 % 251) as u8).collect()
+    }
+
+    fn view(pipeline: Pipeline, pixels: &[u8], (height, width): (usize, usize)) -> Vec<u8> {
+        let mut rng = Streams::new(0).stream("test", &[]);
+        let image = ImageRef { pixels, height, width, channels: 3 };
+        pipeline.view(image, &mut rng, &mut Scratch::default()).pixels.to_vec()
+    }
+
+    #[test]
+    fn images_that_were_cut_before_are_not_resized() {
+        let (edge, crop) = (16, 14);
+        let cut = Pipeline::CutCentre { edge, crop };
+        let pixels = picture(crop, crop);
+        assert_eq!(view(cut, &pixels, (crop, crop)), pixels);
+        // Of a longer one the middle is left.
+        let pixels = picture(crop + 4, crop);
+        let middle = &pixels[2 * crop * 3..(crop + 2) * crop * 3];
+        assert_eq!(view(cut, &pixels, (crop + 4, crop)), middle);
+        for size in [(20, 30), (13, 13), (16, 16)] {
+            let pixels = picture(size.0, size.1);
+            let resized = view(Pipeline::ResizeCentre { edge, crop }, &pixels, size);
+            assert_eq!(view(cut, &pixels, size), resized, "{size:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_picture_takes_no_more_memory_than_its_crop() {
+        let mut rng = Streams::new(0).stream("test", &[]);
+        let pipeline = Pipeline::ResizeCentre { edge: 256, crop: 224 };
+        for (height, width) in [(1, 2_000), (2_000, 1)] {
+            let pixels = picture(height, width);
+            let image = ImageRef { pixels: &pixels, height, width, channels: 3 };
+            let mut scratch = Scratch::default();
+            let view = pipeline.view(image, &mut rng, &mut scratch);
+            assert_eq!((view.height, view.width), (224, 224));
+            assert!(scratch.canvas.pixels.capacity() <= 224 * 224);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //! weights of 22 fractional bits, rounded to 8 bits after each of the two passes. Across comes first, but
 //! since Pillow 13 down does where the height loses more than twice as many pixels as the width.
 
+use std::ops::Range;
+
 use super::ImageRef;
 use super::canvas::{Canvas, Quad, widen};
 use super::wide::widest;
@@ -22,15 +24,17 @@ struct Axis {
 }
 
 impl Axis {
-    fn prepare(&mut self, input: usize, output: usize) {
+    /// For the output positions `wanted`. Returns the input positions that they are made of; windows
+    /// begin at the first of these.
+    fn prepare(&mut self, input: usize, output: usize, wanted: Range<usize>) -> Range<usize> {
         let scale = input as f64 / output as f64;
         let support = scale.max(1.0);
         self.window = support.ceil() as usize * 2 + 1;
         self.starts.clear();
         self.weights.clear();
-        self.weights.resize(output * self.window, 0);
+        self.weights.resize(wanted.len() * self.window, 0);
         let inverse = 1.0 / support;
-        for (position, weights) in self.weights.chunks_exact_mut(self.window).enumerate() {
+        for (position, weights) in wanted.zip(self.weights.chunks_exact_mut(self.window)) {
             let centre = (position as f64 + 0.5) * scale;
             // `as` truncates towards zero and never goes below it, as clamping would.
             let first = (centre - support + 0.5) as usize;
@@ -53,14 +57,21 @@ impl Axis {
             weights.copy_within(skip..=last, 0);
             self.starts.push((first + skip, last + 1 - skip));
         }
+        let begin = self.starts.iter().map(|&(first, _)| first).min().unwrap_or(0);
+        let end = self.starts.iter().map(|&(first, count)| first + count).max().unwrap_or(0);
+        self.starts.iter_mut().for_each(|(first, _)| *first -= begin);
+        begin..end
     }
 
-    /// Window start and weights of output `position`.
+    /// Window start and weights of the wanted output `position`.
     fn at(&self, position: usize) -> (usize, &[i32]) {
         let (first, count) = self.starts[position];
         (first, &self.weights[position * self.window..][..count])
     }
 }
+
+/// Top, left, height and width.
+type Rectangle = (usize, usize, usize, usize);
 
 /// Buffers for resizing, kept between images.
 #[derive(Debug, Clone, Default)]
@@ -86,29 +97,58 @@ struct Bands {
 /// If the rectangle is empty or reaches beyond the image, or the image has not 1 or 3 channels.
 pub fn resized_crop(
     image: ImageRef<'_>,
-    (top, left, height, width): (usize, usize, usize, usize),
-    (to_height, to_width): (usize, usize),
+    rectangle: Rectangle,
+    to: (usize, usize),
     canvas: &mut Canvas,
 ) {
-    assert!(height > 0 && width > 0 && to_height > 0 && to_width > 0, "empty crop or target");
+    part_of_resized_crop(image, rectangle, to, (0, 0, to.0, to.1), canvas);
+}
+
+/// Resizes `image` to `to` = (height, width), of which only the rectangle `part` is made: time and
+/// memory are for that, whatever the whole would be.
+///
+/// # Panics
+/// If the part is empty or reaches beyond `to`, or the image is empty or has not 1 or 3 channels.
+pub fn part_of_resized(
+    image: ImageRef<'_>,
+    to: (usize, usize),
+    part: Rectangle,
+    canvas: &mut Canvas,
+) {
+    part_of_resized_crop(image, (0, 0, image.height, image.width), to, part, canvas);
+}
+
+fn part_of_resized_crop(
+    image: ImageRef<'_>,
+    (top, left, height, width): Rectangle,
+    (to_height, to_width): (usize, usize),
+    part: Rectangle,
+    canvas: &mut Canvas,
+) {
+    assert!(height > 0 && width > 0 && part.2 > 0 && part.3 > 0, "empty crop or target");
     assert!(top + height <= image.height && left + width <= image.width, "crop beyond the image");
+    assert!(part.0 + part.2 <= to_height && part.1 + part.3 <= to_width, "part beyond the target");
+    let (lost, lost_across) =
+        (height as isize - to_height as isize, width as isize - to_width as isize);
+    let Canvas { pixels, spare, resize: Plan { columns, rows, between, bands }, .. } = canvas;
+    let across = columns.prepare(width, to_width, part.1..part.1 + part.3);
+    let along = rows.prepare(height, to_height, part.0..part.0 + part.2);
+
+    // From here on only what the part needs and the part itself have a size.
+    let (top, left) = (top + along.start, left + across.start);
+    let (height, width) = (along.len(), across.len());
+    let (to_height, to_width) = (part.2, part.3);
     let channels = image.channels;
     let row =
         |y: usize| &image.pixels[((top + y) * image.width + left) * channels..][..width * channels];
     (canvas.height, canvas.width) = (to_height, to_width);
-    let Canvas { pixels, spare, resize: Plan { columns, rows, between, bands }, .. } = canvas;
-    columns.prepare(width, to_width);
-    rows.prepare(height, to_height);
     pixels.resize(to_height * to_width, [0; 4]);
-
-    let (lost, lost_across) =
-        (height as isize - to_height as isize, width as isize - to_width as isize);
-    if to_width == width || (lost > 0 && lost > 2 * lost_across) {
+    if lost_across == 0 || (lost > 0 && lost > 2 * lost_across) {
         between.resize(height * width, [0; 4]);
         for (y, out) in between.chunks_exact_mut(width).enumerate() {
             widen(row(y), channels, out);
         }
-        if to_width == width {
+        if lost_across == 0 {
             match lost {
                 0 => std::mem::swap(pixels, between),
                 _ => down(between.as_flattened(), rows, pixels.as_flattened_mut()),
@@ -282,6 +322,28 @@ mod tests {
         resized_crop(image, (1, 2, 3, 4), (5, 2), &mut a);
         resized_crop(cut.image(), (0, 0, 3, 4), (5, 2), &mut b);
         assert_eq!(a.pixels, b.pixels);
+    }
+
+    #[test]
+    fn a_part_is_what_the_whole_has_there() {
+        for (height, width, to) in
+            [(12, 5, (3, 4)), (9, 70, (9, 11)), (40, 7, (5, 7)), (6, 8, (30, 41)), (8, 8, (8, 8))]
+        {
+            let pixels: Vec<u8> = (0..height * width * 3).map(|i| (i * 61 % 253) as u8).collect();
+            let image = ImageRef { pixels: &pixels, height, width, channels: 3 };
+            let (mut whole, mut part) = (Canvas::new(), Canvas::new());
+            for (top, left) in [(0, 0), (1, 2), (to.0 - 2, to.1 - 2)] {
+                let size = (to.0 - top, 2.min(to.1 - left));
+                resized_crop(image, (0, 0, height, width), to, &mut whole);
+                whole.crop((top, left), size);
+                part_of_resized(image, to, (top, left, size.0, size.1), &mut part);
+                assert_eq!((part.height, part.width), size);
+                assert_eq!(
+                    part.pixels, whole.pixels,
+                    "{height}x{width} to {to:?} at {top}, {left}"
+                );
+            }
+        }
     }
 
     #[test]

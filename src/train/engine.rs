@@ -25,7 +25,9 @@ use crate::{
     run::{EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir, RunRecord, atomic},
 };
 
-pub use super::selection::{evaluation_options, size, steps, subset_rule, training_options};
+pub use super::selection::{
+    corrupted_options, evaluation_options, size, steps, subset_rule, training_options,
+};
 
 /// Images from memory or from files.
 pub(super) type Source = dyn ImageSource;

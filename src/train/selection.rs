@@ -183,6 +183,21 @@ pub fn evaluation_options(recipe: &Recipe, threads: usize) -> Result<LoaderOptio
     })
 }
 
+/// How batches of corrupted images are made: as [`evaluation_options`] says, but large images that
+/// already have the network's size stay as they are. ImageNet-C's do, and the errors that its mCE is
+/// relative to were measured so (Hendrycks and Dietterich 2019).
+///
+/// # Errors
+/// As [`training_options`].
+pub fn corrupted_options(recipe: &Recipe, threads: usize) -> Result<LoaderOptions> {
+    let options = evaluation_options(recipe, threads)?;
+    let pipeline = match options.pipeline {
+        Pipeline::ResizeCentre { edge, crop } => Pipeline::CutCentre { edge, crop },
+        other => other,
+    };
+    Ok(LoaderOptions { pipeline, ..options })
+}
+
 /// The first `n` usable images of each class, in order; 0: all.
 pub(super) fn first_per_class(set: &Arc<dyn ImageSource>, n: usize) -> Vec<u32> {
     let mut seen = vec![0; set.classes()];
