@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test: a panic is the report")]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -78,12 +79,10 @@ struct Folder {
 }
 
 /// A folder of whole files with one file in it to be damaged.
-fn cifar_folder(pickled: bool) -> Folder {
+fn cifar_folder(format: Cifar, pickled: bool) -> Folder {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("set");
-    Synthetic { format: Cifar::Ten, train_per_class: 1, test_per_class: 1, seed: 0 }
-        .write(&path)
-        .unwrap();
+    Synthetic { format, train_per_class: 1, test_per_class: 1, seed: 0 }.write(&path).unwrap();
     if pickled {
         for entry in fs::read_dir(&path).unwrap().map(Result::unwrap) {
             fs::remove_file(entry.path()).unwrap();
@@ -96,14 +95,34 @@ fn cifar_folder(pickled: bool) -> Folder {
     Folder { _dir: dir, path }
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(bytes).unwrap();
+    gz.finish().unwrap()
+}
+
+/// An image of three by two pixels in IDX form.
+const IDX: [&[u8]; 2] = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3], &[9; 12]];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn damaged_idx_files(damage in damage()) {
-        let whole = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[9; 12]].concat();
         let path = Path::new("x-images-idx3-ubyte");
-        judge(idx::parse(&damaged(&whole, &damage)[..], 3, path), path)?;
+        judge(idx::parse(&damaged(&IDX.concat(), &damage)[..], 3, path), path)?;
+    }
+
+    #[test]
+    fn damaged_compressed_idx_files(damage in damage(), inside: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x-images-idx3-ubyte.gz");
+        let bytes = match inside {
+            true => gzip(&damaged(&IDX.concat(), &damage)),
+            false => damaged(&gzip(&IDX.concat()), &damage),
+        };
+        fs::write(&path, bytes).unwrap();
+        judge(idx::read(&path, 3), &path)?;
     }
 
     #[test]
@@ -119,34 +138,59 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn damaged_binary_batches(damage in damage()) {
-        let folder = cifar_folder(false);
-        let file = folder.path.join("data_batch_3.bin");
+    fn damaged_binary_batches(damage in damage(), hundred: bool) {
+        let (format, name) = match hundred {
+            true => (Cifar::Hundred, "train.bin"),
+            false => (Cifar::Ten, "data_batch_3.bin"),
+        };
+        let folder = cifar_folder(format, false);
+        let file = folder.path.join(name);
         let whole = fs::read(&file).unwrap();
         fs::write(&file, damaged(&whole, &damage)).unwrap();
-        judge(Cifar::Ten.read(&folder.path, Check::Format), &file)?;
+        judge(format.read(&folder.path, Check::Format), &file)?;
     }
 
     #[test]
-    fn damaged_pictures(damage in damage(), which in 0..4usize) {
-        let name = ["rgb.png", "palette.png", "rgb420.jpg", "progressive.jpg"][which];
+    fn damaged_pictures(damage in damage(), which in 0..PICTURES.len()) {
+        let name = PICTURES[which];
         let whole = fs::read(format!("tests/fixtures/pictures/{name}")).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(name), damaged(&whole, &damage)).unwrap();
+        let bytes = damaged(&whole, &damage);
+        // As a list names it and as a class folder holds it.
+        let path = dir.path().join("class").join(name);
+        fs::create_dir(dir.path().join("class")).unwrap();
+        fs::write(&path, &bytes).unwrap();
         let list = dir.path().join("list.txt");
-        fs::write(&list, format!("{name} 0\n")).unwrap();
+        fs::write(&list, format!("class/{name} 0\n")).unwrap();
         let files = ImageFiles::from_list(&list, dir.path(), None).unwrap();
-        let mut buffer = Vec::new();
-        judge(files.image(0, &mut buffer).map(|image| image.pixels.len()), Path::new(name))?;
+        let folders = ImageFiles::from_class_folders(dir.path()).unwrap();
+        let (mut buffer, mut other) = (Vec::new(), Vec::new());
+        let listed = files.image(0, &mut buffer).map(|image| image.pixels.to_vec()).ok();
+        let found = folders.image(0, &mut other).map(|image| image.pixels.to_vec());
+        prop_assert_eq!(listed, found.as_ref().ok().cloned());
+        judge(found, Path::new(name))?;
+        // A byte stands for 512 pixels of a JPEG or 1032 bytes of a PNG's rows at most.
+        prop_assert!(buffer.capacity() <= 4 * 1032 * bytes.len(), "{} bytes", buffer.capacity());
     }
 }
+
+/// Pictures of every kind of reader and of colour conversion.
+const PICTURES: [&str; 7] = [
+    "rgb.png",
+    "palette.png",
+    "grey_alpha.png",
+    "rgb420.jpg",
+    "progressive.jpg",
+    "grey.jpg",
+    "cmyk.jpg",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn damaged_pickles(damage in damage(), early in 0..160usize, byte: u8) {
-        let folder = cifar_folder(true);
+        let folder = cifar_folder(Cifar::Ten, true);
         let file = folder.path.join("data_batch_2");
         let mut bytes = damaged(&pickle(), &damage);
         // Most of a pickle is pixels: hit its head as well.
@@ -155,6 +199,28 @@ proptest! {
         }
         fs::write(&file, bytes).unwrap();
         judge(Cifar::Ten.read(&folder.path, Check::Format), &file)?;
+    }
+}
+
+#[cfg(feature = "train")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The archive itself, or one member before it is packed.
+    #[test]
+    fn damaged_archives(damage in damage(), pickled: bool, inside: bool) {
+        let folder = cifar_folder(Cifar::Ten, pickled);
+        let member = folder.path.join(if pickled { "data_batch_4" } else { "data_batch_4.bin" });
+        if inside {
+            let whole = fs::read(&member).unwrap();
+            fs::write(&member, damaged(&whole, &damage)).unwrap();
+        }
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_dir_all("set", &folder.path).unwrap();
+        let packed = gzip(&tar.into_inner().unwrap());
+        let path = folder.path.with_file_name("cifar-10.tar.gz");
+        fs::write(&path, if inside { packed } else { damaged(&packed, &damage) }).unwrap();
+        judge(Cifar::Ten.read(&path, Check::Format), &path)?;
     }
 }
 
