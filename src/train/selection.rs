@@ -207,3 +207,22 @@ pub(super) fn first_per_class(set: &Arc<dyn ImageSource>, n: usize) -> Vec<u32> 
     };
     set.usable().into_iter().filter(|&id| take(set.label(id))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::RecipeFile;
+
+    #[test]
+    fn only_corrupted_large_images_may_stay_as_they_are() {
+        let text = include_str!("../../experiments/recipes/imagenet-lt-resnext50.toml");
+        let large = RecipeFile::parse(text, "recipe").unwrap().resolve().unwrap().0;
+        let (edge, crop) = (256, 224);
+        let clean = evaluation_options(&large, 1).unwrap();
+        assert_eq!(clean.pipeline, Pipeline::ResizeCentre { edge, crop });
+        let corrupted = corrupted_options(&large, 1).unwrap();
+        assert_eq!(corrupted.pipeline, Pipeline::CutCentre { edge, crop });
+        let small = run::shipped(&[]);
+        assert_eq!(corrupted_options(&small, 1).unwrap().pipeline, Pipeline::Plain);
+    }
+}
