@@ -33,12 +33,15 @@ impl Axis {
         let every = (decades / 6.0).ceil().max(1.0) as i32;
         let digits: &[f64] = if decades < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-        let ticks = (first..=last)
+        let at: Vec<f64> = (first..=last)
             .filter(|e| e.rem_euclid(every) == 0)
             .flat_map(|e| digits.iter().map(move |d| d * 10f64.powi(e)))
             .filter(|&v| v >= low * 0.999 && v <= high * 1.001)
-            .map(|v| (v, power_text(v)))
             .collect();
+        // One style per axis: powers of ten throughout if any tick needs one.
+        let plain = at.iter().all(|v| (0.00099..=20_000.0).contains(v));
+        let text = if plain { plain_text } else { power_text };
+        let ticks = at.into_iter().map(|v| (v, text(v))).collect();
         Self { label: label.into(), low, high, log: true, ticks, upright: false }
     }
 
@@ -127,12 +130,14 @@ fn round_step(raw: f64) -> f64 {
     nice * decade
 }
 
-/// 0.01 .. 1000 as they are, other powers as 10ⁿ, other digits as d·10ⁿ.
-fn power_text(value: f64) -> String {
-    if (0.0099..=20_000.0).contains(&value) {
-        let decimals = (-(value.log10() + 1e-9).floor()).max(0.0) as usize;
-        return format!("{value:.decimals$}");
-    }
+/// With as many decimals as a digit times a power of ten needs.
+fn plain_text(value: f64) -> String {
+    let decimals = (-(value.log10() + 1e-9).floor()).max(0.0) as usize;
+    format!("{value:.decimals$}")
+}
+
+/// As 10ⁿ, or d·10ⁿ.
+pub(super) fn power_text(value: f64) -> String {
     let exponent = (value.log10() + 1e-9).floor() as i32;
     let digit = (value / 10f64.powi(exponent)).round();
     let raised: String = exponent
@@ -162,6 +167,10 @@ mod tests {
         assert_eq!(
             texts(&Axis::log("x", 1e-6, 1e-4)),
             ["10⁻⁶", "2·10⁻⁶", "5·10⁻⁶", "10⁻⁵", "2·10⁻⁵", "5·10⁻⁵", "10⁻⁴"]
+        );
+        assert_eq!(
+            texts(&Axis::log("x", 1.0, 1e6)),
+            ["10⁰", "10¹", "10²", "10³", "10⁴", "10⁵", "10⁶"]
         );
     }
 

@@ -1,7 +1,7 @@
 //! Matrices as colours with values, a colour bar and an optional boundary line.
 
+use super::axis::Axis;
 use super::canvas::{Align, Canvas, Figure, Rgb, colors};
-use super::table::significant;
 
 /// A matrix to show.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct HeatMap {
     pub row_label: String,
     /// What the columns are.
     pub column_label: String,
-    /// What the colour shows, with its unit.
+    /// What the colour shows, with its unit; an empty text draws no colour bar (numbers in all cells).
     pub value_label: String,
     /// Decimals of the values written in the cells; None writes none.
     pub decimals: Option<usize>,
@@ -37,7 +37,9 @@ pub struct HeatMap {
 
 const FONT: f64 = 12.0;
 /// Side of a matrix; one with more rows and numbers in its cells is larger.
-const SIDE: f64 = 330.0;
+const SIDE: f64 = 290.0;
+/// Side of one of several matrices without numbers: two of them are as wide as a page.
+const SIDE_OF_SEVERAL: f64 = 228.0;
 const CELL: f64 = 26.0;
 /// Most rows of a matrix whose cells hold numbers.
 const NUMBERED: usize = 20;
@@ -92,7 +94,11 @@ impl HeatMap {
     fn side(&self) -> f64 {
         let rows = self.panels.iter().map(|p| p.values.len()).max().unwrap_or(0);
         let numbers = self.decimals.is_some() && rows <= NUMBERED;
-        if numbers { SIDE.max(CELL * rows as f64) } else { SIDE }
+        match (numbers, self.panels.len()) {
+            (true, _) => SIDE.max(CELL * rows as f64),
+            (false, 0..=1) => SIDE,
+            (false, _) => SIDE_OF_SEVERAL,
+        }
     }
 
     /// Room that names need beyond that of short ones. It is estimated from the number of
@@ -126,7 +132,7 @@ impl HeatMap {
                     let (x, y) = at(r, c);
                     let ink = if lightness(color) < 0.5 { colors::WHITE } else { colors::BLACK };
                     let text = format!("{value:.decimals$}");
-                    let size = (cell * 0.38).min(FONT);
+                    let size = (cell * 0.42).min(FONT);
                     let middle = (x + cell / 2.0, y + cell / 2.0);
                     canvas.text(middle, &text, size, ink, Align::Middle, false);
                 }
@@ -170,13 +176,11 @@ impl HeatMap {
             canvas.rect((x, y), to, sequential(t), 1.0);
         }
         let (low, high) = self.range();
-        for i in 0..=4 {
-            let t = f64::from(i) / 4.0;
-            let value = if self.log { low * (high / low).powf(t) } else { low + t * (high - low) };
-            let y = TOP + side * (1.0 - t);
+        let axis = if self.log { Axis::log("", low, high) } else { Axis::linear("", low, high) };
+        for (value, text) in axis.ticks() {
+            let y = TOP + side * (1.0 - self.level(*value).clamp(0.0, 1.0));
             canvas.line(&[(x + 14.0, y), (x + 18.0, y)], colors::BLACK, 1.0, None);
-            let text = significant(value, 2);
-            canvas.text((x + 21.0, y), &text, FONT - 1.0, colors::BLACK, Align::Start, false);
+            canvas.text((x + 21.0, y), text, FONT - 1.0, colors::BLACK, Align::Start, false);
         }
         canvas.text_up((x + 68.0, TOP + side / 2.0), &self.value_label, FONT, colors::BLACK);
     }
@@ -206,7 +210,8 @@ fn lightness([r, g, b]: Rgb) -> f64 {
 
 impl Figure for HeatMap {
     fn size(&self) -> (u32, u32) {
-        let width = self.step() * self.panels.len() as f64 + BAR;
+        let bar = if self.value_label.is_empty() { 0.0 } else { BAR };
+        let width = self.step() * self.panels.len() as f64 + bar;
         (width as u32, (TOP + self.side() + self.names_room() + BOTTOM) as u32)
     }
 
@@ -214,6 +219,8 @@ impl Figure for HeatMap {
         for (i, panel) in self.panels.iter().enumerate() {
             self.draw_panel(canvas, panel, self.left() + i as f64 * self.step());
         }
-        self.draw_bar(canvas, self.step() * self.panels.len() as f64);
+        if !self.value_label.is_empty() {
+            self.draw_bar(canvas, self.step() * self.panels.len() as f64);
+        }
     }
 }
