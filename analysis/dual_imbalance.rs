@@ -55,8 +55,9 @@ pub(crate) struct Args {
     /// repeated; "none" for no sweep. Default: imb=1,2,5,10,20,50,100,200,500,1000.
     #[arg(long)]
     sweep: Vec<String>,
-    /// Concentrations (training stages) at which the exponents are measured; "none" for no stages.
-    #[arg(long, default_value = "0,64,128,256,512")]
+    /// Concentrations (training stages) at which the exponents are measured, the last near the limit
+    /// of identical positives; "none" for no stages.
+    #[arg(long, default_value = "0,64,128,256,512,100000")]
     stages: String,
     #[command(flatten)]
     common: CommonArgs,

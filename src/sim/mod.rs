@@ -27,4 +27,6 @@ pub use observed::{ClassSimilarity, Density, MOST_CLASSES, Observed, check_finit
 pub use setup::{KeySource, Setup, SetupParams};
 pub use statistic::Statistic;
 pub use sweep::{SweepAxis, SweepPoint, SweepRow, sweep, tidy};
-pub use theory::{MeanField, heuristic_exponent, heuristic_ratio, limit_exponents, pair_frequency};
+pub use theory::{
+    LimitExponents, MeanField, heuristic_exponent, heuristic_ratio, limit_exponents, pair_frequency,
+};

@@ -75,32 +75,51 @@ pub fn heuristic_ratio(
     })
 }
 
-/// Exponents of the measured gradient in two limits, for keys dominated by the queue: `untrained`
-/// (all similarities alike) and `separated` (classes far apart on the scale of T, q_c r >> 1).
-/// None where no single power holds.
+/// Exponents of the imbalance factor in the limits that the report derives, for keys dominated by
+/// the queue and scatter of the same shape in every class. The last two are not the same: in which
+/// order concentration and 1/T grow decides whether positives are still pushed away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitExponents {
+    /// All similarities alike on the scale of T.
+    pub untrained: i32,
+    /// Concentration to infinity at fixed T, with classes far apart (q_c r >> 1): positives are
+    /// identical, each has 1/|P| of what the softmax leaves to them, and none is pushed away.
+    pub identical: i32,
+    /// T to zero at fixed concentration, the nearest key of every anchor being a positive: it takes
+    /// the whole softmax. None where the exponent depends on the distribution of similarities.
+    pub cold: Option<i32>,
+}
+
+/// The limits of the measured gradient; None where no single power holds in any of them.
 pub fn limit_exponents(
     form: LossForm,
     statistic: Statistic,
     balanced_loss: bool,
     source: KeySource,
-) -> Option<(i32, i32)> {
+) -> Option<LimitExponents> {
     let (anchor, key) = sides(balanced_loss, source);
     let scale = if form == LossForm::Sum { key } else { 0 };
     let base = anchor + scale;
-    // 1 - S_c, the share of the negatives in the softmax: constant, then inverse to the key share.
-    let escape = (base, base - key);
-    // Spread of the positives around 1/|P|: it stays when 1 - S_c has vanished.
-    let floor = if form == LossForm::In { escape } else { (base, base) };
+    let limits = |untrained, identical, cold| LimitExponents { untrained, identical, cold };
+    // x = 1 - S_c, the share of the negatives in the softmax: constant, then inverse to the share
+    // of the keys. It vanishes with T faster than any power.
+    let escape = limits(base, base - key, None);
+    // x + 2u: the push u is nothing, nothing, and 1 - 1/|P|. The form "in" has no push.
+    let absolute = limits(base, base - key, (form != LossForm::In).then_some(base));
+    let moved = |l: LimitExponents, by: i32| {
+        limits(l.untrained + by, l.identical + by, l.cold.map(|c| c + by))
+    };
     match statistic {
-        Statistic::BatchLevel | Statistic::SameClass => Some(floor),
-        Statistic::BatchLevelFeatures | Statistic::SameClassFeatures => Some(floor),
+        Statistic::BatchLevel | Statistic::SameClass => Some(absolute),
+        // With respect to features every pair has a factor that depends on its similarity.
+        Statistic::BatchLevelFeatures | Statistic::SameClassFeatures => Some(escape),
         Statistic::SameClassNet | Statistic::NegativeByAnchor => Some(escape),
-        Statistic::SiameseLevel => Some((escape.0 + key, escape.1 + key)),
-        Statistic::NegativeByKey => Some((key, key)),
-        Statistic::PerPositivePair => Some((floor.0 - 1 - key, floor.1 - 1 - key)),
-        Statistic::SameClassPairs => Some((1 + key, 1 + key)),
-        // Untrained, the mean of |P| random directions, of length |P|^(-1/2); separated, the spread
-        // of the positives around their mean: no whole power for both.
+        Statistic::SiameseLevel => Some(moved(escape, key)),
+        Statistic::NegativeByKey => Some(limits(key, key, None)),
+        Statistic::PerPositivePair => Some(moved(absolute, -1 - key)),
+        Statistic::SameClassPairs => Some(limits(1 + key, 1 + key, Some(1 + key))),
+        // Untrained, the mean of |P| random directions, of length |P|^(-1/2); later the spread of
+        // the positives around their mean: no whole power for both.
         Statistic::GradientNorm | Statistic::TangentNorm => None,
     }
 }

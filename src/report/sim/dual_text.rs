@@ -1,10 +1,11 @@
 //! Text of the dual-imbalance report, with its Markdown tables.
 
-use super::{DualResults, SweepLine, ablation, easy, remedy};
+use super::findings::{exponent, findings};
+use super::{DualResults, SweepLine, ablation, easy, measured, remedy};
 use crate::contrast::LossForm;
-use crate::report::{Table, interval, significant};
+use crate::report::{Table, significant};
 use crate::sim::{
-    Cell, Estimate, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
+    Cell, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
     limit_exponents,
 };
 
@@ -16,10 +17,6 @@ const LEADING: [(Statistic, &str); 3] = [
 
 const NORMS: [(Statistic, &str); 2] =
     [(Statistic::GradientNorm, "‖∂L/∂z‖"), (Statistic::TangentNorm, "tangent ‖∂L/∂z‖")];
-
-fn text(e: Estimate) -> String {
-    interval(e.mean, e.low, e.high)
-}
 
 /// What a terminal shows.
 pub fn dual_summary(results: &DualResults) -> String {
@@ -47,7 +44,7 @@ pub fn dual_summary(results: &DualResults) -> String {
         for (s, _) in LEADING {
             let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
             let theory = theory.map_or(String::new(), |t| format!(" ({})", significant(t, 3)));
-            out += &title(&format!("{}{theory}", text(cell.ratio(s))));
+            out += &title(&format!("{}{theory}", measured(cell.ratio(s))));
         }
         out = out.trim_end().to_string() + "\n";
     }
@@ -76,9 +73,16 @@ fn ablation_markdown(
 fn ratio_markdown(results: &DualResults, title: &str, statistics: &[(Statistic, &str)]) -> String {
     ablation_markdown(results, title, statistics, |cell, s| {
         let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
-        (text(cell.ratio(s)), theory.map(|t| significant(t, 3)))
+        (measured(cell.ratio(s)), theory.map(|t| significant(t, 3)))
     })
 }
+
+/// What the interval of a slope is, and what it is not.
+const STRAIGHT: &str = "\nSlope of the straight line through all points of the sweep with its 95 % interval, which is the statistical \
+    one: it carries the sampling errors of the ratios and not the bend of the curve. The slopes of its two ends show \
+    how far the curve is from a power law: behind the semicolon, over the lowest decade → over the highest decade of the imbalance \
+    factor. Points \
+    where a ratio is undefined (a mass of zero) cannot enter; where there are any, their number is given.\n\n";
 
 fn setting_name(cell: &Cell) -> String {
     let mining = if cell.mined { ", mining" } else { "" };
@@ -99,7 +103,7 @@ fn shot_markdown(results: &DualResults) -> String {
     }));
     let mut table = Table::new(header);
     for cell in cells {
-        let shares = cell.by_shot.iter().map(|g| text(g.share.scaled(100.0)));
+        let shares = cell.by_shot.iter().map(|g| measured(g.share.scaled(100.0)));
         table.push(std::iter::once(setting_name(cell)).chain(shares));
     }
     table.markdown()
@@ -111,68 +115,30 @@ fn slope_markdown(results: &DualResults, rows: &[SweepRow]) -> String {
     ablation_markdown(results, "exponent of the imbalance", &statistics, |cell, s| {
         // Numbers of pairs do not depend on the form of the loss and are kept for one form.
         let form = if s.only_for_out() { LossForm::Out } else { cell.form };
-        let measured = SweepLine { form, ..SweepLine::of(cell, s) }.slope(rows);
+        let line = SweepLine { form, ..SweepLine::of(cell, s) };
         let theory = heuristic_exponent(s, cell.balanced_loss, cell.source);
-        (exponent(measured), theory.map(|t| t.to_string()))
+        (slope_text(line, rows), theory.map(|t| t.to_string()))
     })
 }
 
-fn exponent(e: Estimate) -> String {
-    if e.mean.is_finite() {
-        format!("{:.2} [{:.2}, {:.2}]", e.mean, e.low, e.high).replace('-', "−")
-    } else {
-        "n/a".into()
-    }
-}
-
-/// The measured departures from the heuristic, in words with the numbers of this run.
-fn findings(results: &DualResults) -> String {
-    let imbalance = results.sweeps.iter().find(|(a, _)| *a == SweepAxis::Imbalance);
-    let Some((_, rows)) = imbalance else { return String::new() };
-    let of = |form, balanced_loss, source, mined, statistic| {
-        exponent(SweepLine { form, balanced_loss, source, mined, statistic }.slope(rows))
+/// A slope with its interval, its ends, and what it leaves out.
+fn slope_text(line: SweepLine, rows: &[SweepRow]) -> String {
+    let ends = line.end_slopes(rows).map_or(String::new(), |[low, high]| {
+        format!("; {:.2} → {:.2}", low.mean, high.mean).replace('-', "−")
+    });
+    let slope = line.slope(rows);
+    let dropped = match line.undefined(rows) {
+        (0, _) => String::new(),
+        _ if !slope.mean.is_finite() => String::new(),
+        (without, all) => format!(" ({without} of {all} points undefined)"),
     };
-    let (out, fifo, balanced) = (LossForm::Out, KeySource::Fifo, KeySource::ClassBalanced);
-    let same = |form| of(form, false, fifo, false, Statistic::SameClass);
-    let batch = |loss, source| of(out, loss, source, false, Statistic::BatchLevel);
-    let siamese = |loss, source| of(out, loss, source, false, Statistic::SiameseLevel);
-    let pairs = |source, mined| of(out, false, source, mined, Statistic::SameClassPairs);
-    format!(
-        "## What it shows\n\n\
-         Exponents of the imbalance factor (log-log slopes over the sweep, 95 % intervals) at κ = {}, T = {}:\n\n\
-         * **The square law is one of pair counts.** The number of same-class pairs grows with exponent {}; the same-class gradient of \
-         the loss in use with {} (heuristic: 2), of the mean inside the logarithm with {}, of the sum over positives with {}.\n\
-         * **Between different classes it holds while classes are not separated.** Anchor side times key side: {} without a remedy \
-         (heuristic 2), {} with the class-balanced loss (1), {} with the class-balanced queue (1), {} with both (0).\n\
-         * **The class-balanced loss alone overshoots.** Batch level {} without a remedy (heuristic 1), {} with it (0): the tail's anchors \
-         then carry more gradient than the head's.\n\
-         * **The class-balanced queue alone raises the batch level**, to {}; with both remedies it is {}.\n\
-         * **Mining makes positive pairs less balanced.** With a class-balanced queue the number of same-class pairs has exponent {} \
-         without mining and {} with it, since the positives of the batch are not mined.\n\n\
-         Why is derived below.\n\n",
-        results.setup.params().concentration,
-        results.setup.params().temperature,
-        pairs(fifo, false),
-        same(out),
-        same(LossForm::In),
-        same(LossForm::Sum),
-        siamese(false, fifo),
-        siamese(true, fifo),
-        siamese(false, balanced),
-        siamese(true, balanced),
-        batch(false, fifo),
-        batch(true, fifo),
-        batch(false, balanced),
-        batch(true, balanced),
-        pairs(balanced, false),
-        pairs(balanced, true),
-    )
+    format!("{}{ends}{dropped}", exponent(slope))
 }
 
 /// Which exponent holds for which form and quantity: the two limits, and what is measured.
 fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
     let mut header =
-        vec!["quantity".into(), "form".into(), "limits (untrained → separated)".to_string()];
+        vec!["quantity".into(), "form".into(), "limits (untrained; κ → ∞; T → 0)".to_string()];
     for (kappa, _) in &results.stages {
         header.push(format!("κ = {kappa}"));
         header.push("mean field".into());
@@ -194,8 +160,10 @@ fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
             LossForm::ALL.into_iter().filter(|f| !statistic.only_for_out() || *f == LossForm::Out)
         {
             let limits = limit_exponents(form, statistic, false, source);
-            let limits =
-                limits.map_or("n/a".into(), |(a, b)| format!("{a} → {b}").replace('-', "−"));
+            let limits = limits.map_or("n/a".into(), |l| {
+                let cold = l.cold.map_or("n/a".into(), |c| c.to_string());
+                format!("{}; {}; {cold}", l.untrained, l.identical).replace('-', "−")
+            });
             let mut row = vec![name.to_string(), form.name().into(), limits];
             let line = SweepLine::plain(form, source, statistic);
             for (_, rows) in &results.stages {
@@ -255,9 +223,10 @@ pub(super) fn report(results: &DualResults, runtime: f64) -> String {
          **Figure.** p_c p_c′ / p_1². The staircase separates pairs that are rarer than the rarest class is in plain \
          classification (below 1/imbalance).\n\n";
     out += "## Measured gradient mass\n\n![Gradient mass](gradient-mass.png)\n\n\
-         **Figure.** Expected Σ|∂L/∂s| between anchors (rows) and keys (columns), relative to the largest cell. The diagonal is the \
-         positive part.\n\n![Ratios](ratios.png)\n\n\
-         **Figure.** Head-to-tail ratios with 95 % intervals (often smaller than the dot); rings: pair-frequency heuristic.\n\n";
+         **Figure.** Expected Σ|∂L/∂s| between anchors (rows) and keys (columns), each panel relative to its own largest cell. The \
+         diagonal is the positive part.\n\n![Ratios](ratios.png)\n\n\
+         **Figure.** Head-to-tail ratios by what is class-balanced: nothing, the loss, the queue, or both. Filled: measured, with 95 % \
+         intervals (often smaller than the dot). Open: pair-frequency heuristic.\n\n";
     out += &ratio_markdown(results, "setting", &LEADING);
     out += "\n\"Theory\" is the published heuristic: mass proportional to the number of pairs.\n\n";
     if results.form == LossForm::Out {
@@ -265,14 +234,25 @@ pub(super) fn report(results: &DualResults, runtime: f64) -> String {
         out += "\nThe length of the whole gradient with respect to an anchor's feature instead of the sum over its pairs: pulls in \
              opposite directions cancel. Per class, with intervals, in norms.csv.\n\n";
     }
-    out += &shot_markdown(results);
-    out += "\nShares of the batch's gradient mass (all pairs of the group's anchors) by shot group: many above 100 training images, few below 20.\n\n";
+    // The share of the only group is all of it.
+    if ablation(results).iter().any(|c| c.by_shot.len() > 1) {
+        out += &shot_markdown(results);
+        out += "\nShares of the batch's gradient mass (all pairs of the group's anchors) by shot group: many above 100 training \
+             images, few below 20.\n\n";
+    }
     for (axis, rows) in &results.sweeps {
         out += &format!("## Sweep: {}\n\n![Sweep](sweep-{}.png)\n\n", axis.name(), axis.name());
-        out += "**Figure.** Head-to-tail ratios without mining; dashed: pair-frequency heuristic. All cells and statistics are in the CSV.\n\n";
+        out += "**Figure.** Head-to-tail ratios without mining, with 95 % intervals. Dashed: the pair-frequency heuristic, each \
+             distinct line once";
+        out += if *axis == SweepAxis::Imbalance {
+            ", marked with its exponent"
+        } else {
+            ", marked with its ratio"
+        };
+        out += ". The number of pairs does not depend on the weights of the loss. All cells and statistics are in the CSV.\n\n";
         if *axis == SweepAxis::Imbalance {
             out += &slope_markdown(results, rows);
-            out += "\n";
+            out += STRAIGHT;
         }
     }
     out += &findings(results);
@@ -280,8 +260,10 @@ pub(super) fn report(results: &DualResults, runtime: f64) -> String {
         out += include_str!("derivation.md");
         out += "\n![Exponents](exponents.png)\n\n\
              **Figure.** Log-log slope of head-to-tail ratios against the imbalance factor, plain loss and FIFO queue, by training \
-             stage. Dashed: the mean-field prediction, which knows the numbers of keys and the distribution of similarities, and \
-             nothing of the measured gradients.\n\n### FIFO queue\n\n";
+             stage (steps are not to scale). Crosses: the mean-field prediction, which knows the numbers of keys and the \
+             distribution of similarities, and nothing of the measured gradients. Dashed: the exponent of pair frequencies.\n\n\
+             In the tables κ → ∞ is taken at fixed T and T → 0 at fixed κ; n/a where no power holds. Slopes are those of straight \
+             lines over factors of 2 to 200 with their statistical intervals.\n\n### FIFO queue\n\n";
         out += &exponent_markdown(results, KeySource::Fifo);
         out += "\n### Class-balanced queue\n\n";
         out += &exponent_markdown(results, KeySource::ClassBalanced);

@@ -5,6 +5,8 @@ mod dual_json;
 mod dual_tables;
 mod dual_text;
 mod easy;
+mod easy_figures;
+mod findings;
 mod observed;
 
 pub use dual_json::dual_json;
@@ -12,13 +14,17 @@ pub use dual_text::dual_summary;
 pub use easy::{easy_files, easy_json};
 pub use observed::{observed_files, observed_json};
 
-use super::{Figure, render};
+use super::{Figure, interval, render};
 use crate::Result;
 use crate::contrast::LossForm;
 use crate::sim::{
     Cell, DualStudy, EasyPairs, Estimate, KeySource, Setup, Slope, Statistic, SweepAxis, SweepRow,
     log_log_slope,
 };
+
+/// Size of one of two panels side by side, logical pixels: text of 9.7 units is 7 points high where
+/// the figure is as wide as a page (178 mm), and as high in a single panel of one column (84 mm).
+const PANEL: (u32, u32) = (350, 275);
 
 /// A file of a report: its name in the report's folder and its bytes.
 pub type ReportFile = (String, Vec<u8>);
@@ -101,6 +107,12 @@ pub(super) fn remedy(balanced_loss: bool, source: KeySource) -> &'static str {
     }
 }
 
+/// "mean [low, high]" for Markdown, with the sign that is as long as a digit.
+fn measured(e: Estimate) -> String {
+    let text = interval(e.mean, e.low, e.high).replace("[-", "[−").replace(", -", ", −");
+    text.strip_prefix('-').map_or_else(|| text.clone(), |rest| format!("−{rest}"))
+}
+
 /// The weighting of the loss in tables and JSON.
 fn loss_name(balanced: bool) -> &'static str {
     if balanced { "class-balanced" } else { "plain" }
@@ -156,11 +168,80 @@ impl SweepLine {
         log_log_slope(&points)
     }
 
+    /// Slopes in the lowest and in the highest decade of the sweep: how straight the line is. None
+    /// where the sweep spans no more than a decade or a decade has a single point.
+    fn end_slopes(self, rows: &[SweepRow]) -> Option<[Slope; 2]> {
+        let points: Vec<(f64, Estimate)> = self.rows(rows).map(|r| (r.value, r.ratio)).collect();
+        let low = points.iter().map(|p| p.0).fold(f64::INFINITY, f64::min);
+        let high = points.iter().map(|p| p.0).fold(0.0, f64::max);
+        // Counts are whole numbers: a factor of 10 may be one of 10.02.
+        let decade = 10.1;
+        let of = |keep: &dyn Fn(f64) -> bool| {
+            let kept: Vec<_> = points.iter().copied().filter(|(x, _)| keep(*x)).collect();
+            log_log_slope(&kept)
+        };
+        let ends = [of(&|x| x <= decade * low), of(&|x| decade * x >= high)];
+        let told = high > decade * low && ends.iter().all(|e| e.mean.is_finite());
+        told.then_some(ends)
+    }
+
+    /// Points of the sweep where the ratio is not defined, and all points: the former do not enter
+    /// the slope.
+    fn undefined(self, rows: &[SweepRow]) -> (usize, usize) {
+        let without = |r: &&SweepRow| !(r.ratio.mean.is_finite() && r.ratio.mean > 0.0);
+        (self.rows(rows).filter(without).count(), self.rows(rows).count())
+    }
+
     /// Slope of the mean-field prediction of the same.
     fn mean_field_slope(self, rows: &[SweepRow]) -> f64 {
         let exact = |v: f64| Estimate { mean: v, low: v, high: v };
         let points: Vec<(f64, Estimate)> =
             self.rows(rows).filter_map(|r| Some((r.value, exact(r.mean_field?)))).collect();
         log_log_slope(&points).mean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(ratio: impl Fn(f64) -> f64) -> Vec<SweepRow> {
+        let row = |value: f64| SweepRow {
+            value,
+            form: LossForm::Out,
+            balanced_loss: false,
+            source: KeySource::Fifo,
+            mined: false,
+            statistic: Statistic::BatchLevel,
+            ratio: Estimate { mean: ratio(value), low: ratio(value), high: ratio(value) },
+            heuristic: None,
+            mean_field: None,
+        };
+        [1.0, 2.0, 10.0, 100.0, 500.0, 1000.0].map(row).into()
+    }
+
+    fn line() -> SweepLine {
+        SweepLine::plain(LossForm::Out, KeySource::Fifo, Statistic::BatchLevel)
+    }
+
+    #[test]
+    fn a_bent_line_has_other_slopes_at_its_ends() {
+        let bent = rows(|x: f64| if x <= 10.0 { x } else { 10.0 * (x / 10.0).powf(0.5) });
+        let [low, high] = line().end_slopes(&bent).unwrap();
+        assert!((low.mean - 1.0).abs() < 1e-12 && (high.mean - 0.5).abs() < 1e-12);
+        assert!(line().end_slopes(&bent[..3]).is_none(), "one decade has no ends");
+    }
+
+    #[test]
+    fn points_without_a_ratio_are_counted() {
+        let gap = rows(|x: f64| if x > 100.0 { f64::NAN } else { x });
+        assert_eq!(line().undefined(&gap), (2, 6));
+        assert_eq!(line().undefined(&rows(|x| x)), (0, 6));
+    }
+
+    #[test]
+    fn signs_are_as_long_as_digits() {
+        let e = Estimate { mean: -0.5, low: -1.0, high: 1e-7 };
+        assert_eq!(measured(e), "−0.500 [−1.00, 1.00e-7]");
     }
 }
