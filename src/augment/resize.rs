@@ -136,8 +136,7 @@ fn part_of_resized_crop(
 
     // From here on only what the part needs and the part itself have a size.
     let (top, left) = (top + along.start, left + across.start);
-    let (height, width) = (along.len(), across.len());
-    let (to_height, to_width) = (part.2, part.3);
+    let (height, width, to_height, to_width) = (along.len(), across.len(), part.2, part.3);
     let channels = image.channels;
     let row =
         |y: usize| &image.pixels[((top + y) * image.width + left) * channels..][..width * channels];
@@ -333,7 +332,7 @@ mod tests {
             let image = ImageRef { pixels: &pixels, height, width, channels: 3 };
             let (mut whole, mut part) = (Canvas::new(), Canvas::new());
             for (top, left) in [(0, 0), (1, 2), (to.0 - 2, to.1 - 2)] {
-                let size = (to.0 - top, 2.min(to.1 - left));
+                let size = (to.0 - top, 2);
                 resized_crop(image, (0, 0, height, width), to, &mut whole);
                 whole.crop((top, left), size);
                 part_of_resized(image, to, (top, left, size.0, size.1), &mut part);
