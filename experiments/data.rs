@@ -20,6 +20,7 @@ use rescom::{
 use serde_json::json;
 
 use crate::{
+    images,
     saved::print_json,
     subset::{RuleArgs, SetName},
 };
@@ -162,7 +163,7 @@ pub(crate) fn run(args: &DataArgs) -> Result<ExitCode> {
 }
 
 fn fetch(set: SetName, given: Option<&str>, unverified: bool, json: bool) -> Result<ExitCode> {
-    let check = if unverified { cifar::Check::Format } else { cifar::Check::Published };
+    let check = images::check(unverified);
     let set = set.load(given, check)?;
     let (mean, std) = set.train.channel_statistics();
     if json {

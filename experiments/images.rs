@@ -20,6 +20,11 @@ use crate::progress;
 /// Remembers, in the sweep's folder, which pictures of a list are broken.
 const CHECKED: &str = "checked-pictures.json";
 
+/// What images are compared with, `--unverified` given or not.
+pub(crate) fn check(unverified: bool) -> Check {
+    if unverified { Check::Format } else { Check::Published }
+}
+
 /// Where a sweep's images come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
@@ -60,6 +65,11 @@ pub(crate) struct Checking<'a> {
 }
 
 impl Source {
+    /// Sets that are read into memory, from `--data`, `--unverified` or not.
+    pub(crate) fn memory(data: Option<&String>, unverified: bool) -> Self {
+        Self::Memory { data: data.cloned(), check: check(unverified) }
+    }
+
     /// Where the images of `set` are looked for without a word of where.
     pub(crate) fn usual(set: DataSetId) -> Self {
         match set.long_tailed_images() {

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use rescom::{
-    data::{ListPlaces, cifar::Check},
+    data::ListPlaces,
     run::{ClassOrder, DataSetId},
 };
 
 use crate::{
-    images::Source,
+    images::{self, Source},
     plan::{PlanRequest, SweepArgs},
 };
 
@@ -46,7 +46,7 @@ impl PictureArgs {
                 test_list: self.test_list.clone(),
                 root: self.root.clone(),
             },
-            check: if self.unverified { Check::Format } else { Check::Published },
+            check: images::check(self.unverified),
             skip_broken: self.skip_broken,
         }
     }

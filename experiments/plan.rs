@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use rescom::{
     Error, Result,
-    data::cifar::Check,
     run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, ProfileKind, Recipe, RecipeFile},
 };
 use serde::Serialize;
@@ -122,10 +121,7 @@ impl FashionArgs {
                 OrderArg::Reversed => ClassOrder::Reversed,
                 OrderArg::Seeded => ClassOrder::Seeded,
             },
-            source: Source::Memory {
-                data: self.data.clone(),
-                check: if self.unverified { Check::Format } else { Check::Published },
-            },
+            source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
     }
@@ -174,10 +170,7 @@ impl CifarArgs {
             factors: self.factors.imb.clone(),
             recipe: None,
             order: ClassOrder::Natural,
-            source: Source::Memory {
-                data: self.data.clone(),
-                check: if self.unverified { Check::Format } else { Check::Published },
-            },
+            source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
     }
@@ -298,11 +291,10 @@ impl PlanRequest {
             file.set_choice(key, value)?;
         }
         // The recipe's own order keeps its mark; another one is a change.
-        let order = Value::String(order_name(self.order).to_owned());
-        if self.order == ClassOrder::Natural {
-            file.set_choice("data.class-order", order)?;
-        } else {
-            file.set("data.class-order", order)?;
+        let order = Value::String(order_name(self.order));
+        match self.order {
+            ClassOrder::Natural => file.set_choice("data.class-order", order)?,
+            _ => file.set("data.class-order", order)?,
         }
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
@@ -330,18 +322,14 @@ impl PlanRequest {
         match parsed {
             Some((i, n)) if (1..=n).contains(&i) => Ok((i - 1, n)),
             _ => Err(Error::input(format!(
-                "--shard {text}: expected I/N with 1 <= I <= N, for example 1/4"
+                "--shard {text}: expected I/N, 1 <= I <= N, for example 1/4"
             ))),
         }
     }
 }
 
-fn order_name(order: ClassOrder) -> &'static str {
-    match order {
-        ClassOrder::Natural => "natural",
-        ClassOrder::Reversed => "reversed",
-        ClassOrder::Seeded => "seeded",
-    }
+fn order_name(order: ClassOrder) -> String {
+    format!("{order:?}").to_lowercase()
 }
 
 /// Folder name of a run of `recipe`, which is of its method or of stage 2 after it.

@@ -16,7 +16,7 @@ use rescom::{
     run::{self, DataSetId},
 };
 
-use crate::progress;
+use crate::{images, progress};
 
 /// Arguments of `subset`.
 #[derive(Args)]
@@ -161,7 +161,7 @@ impl FromStr for Order {
 impl RuleArgs {
     /// Loads the set and chooses the subset of its training images.
     pub(crate) fn load(&self) -> Result<(data::DataSet, SubsetManifest)> {
-        let check = if self.unverified { Check::Format } else { Check::Published };
+        let check = images::check(self.unverified);
         let set = self.set.load(self.data.as_deref(), check)?;
         let rule = SubsetRule {
             shape: match self.profile {
