@@ -44,19 +44,21 @@ impl Marks {
                 continue;
             }
             let comment = value.split_once('#').map_or("", |(_, c)| c.trim());
-            let mark = match comment.split([':', ' ']).next() {
-                Some("published") => Mark::Published,
-                Some("released") => Mark::Released,
-                Some("assumed") => Mark::Assumed,
-                _ => {
-                    return Err(Error::input(format!(
-                        "{file}, line {}: {table}.{} has no mark; expected a comment that begins with \
-                         published:, released: or assumed: and names the source",
-                        number + 1,
-                        key.trim()
-                    )));
-                }
+            let (word, source) = comment.split_once(':').unwrap_or((comment, ""));
+            let mark = match word {
+                "published" => Some(Mark::Published),
+                "released" => Some(Mark::Released),
+                "assumed" => Some(Mark::Assumed),
+                _ => None,
             };
+            let mark = mark.filter(|_| !source.trim().is_empty()).ok_or_else(|| {
+                Error::input(format!(
+                    "{file}, line {}: {table}.{} has no mark with a source; expected a comment that begins \
+                     with published:, released: or assumed: and names the source",
+                    number + 1,
+                    key.trim()
+                ))
+            })?;
             marks.insert(format!("{table}.{}", key.trim()), mark);
         }
         Ok(Self(marks))
@@ -92,8 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_without_a_mark_is_named() {
-        let e = Marks::read("[optim]\nlr = 0.1 # because\n", "x.toml").unwrap_err();
-        assert!(e.to_string().starts_with("x.toml, line 2: optim.lr"), "{e}");
+    fn a_value_without_a_mark_or_its_source_is_named() {
+        for comment in ["# because", "", "# released", "# released:", "# assumed : as there"] {
+            let e = Marks::read(&format!("[optim]\nlr = 0.1 {comment}\n"), "x.toml").unwrap_err();
+            assert!(e.to_string().starts_with("x.toml, line 2: optim.lr"), "{comment}: {e}");
+        }
     }
 }
