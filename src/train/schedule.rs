@@ -24,8 +24,9 @@ pub fn learning_rate(optim: &OptimSpec, set: DataSetId, epoch: usize) -> f64 {
         ScheduleKind::Cosine => {
             let least = optim.lr * 1e-5;
             let span = optim.epochs.saturating_sub(optim.warmup_epochs).max(1) as f64;
-            let part = (epoch - optim.warmup_epochs) as f64 / span;
-            least + (optim.lr - least) * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0
+            let done = (epoch - optim.warmup_epochs) as f64;
+            // PI * done first, as the reference does: another order moves the last digits.
+            least + (optim.lr - least) * (1.0 + (std::f64::consts::PI * done / span).cos()) / 2.0
         }
     }
 }
