@@ -267,16 +267,7 @@ fn sweeps(args: &Args) -> Result<Vec<(SweepAxis, Vec<SweepPoint>)>> {
         ([], true) => &default,
         (asked, _) => asked,
     };
-    let sweeps = asked.iter().map(|text| one_sweep(args, text)).collect::<Result<Vec<_>>>()?;
-    let mut names: Vec<&str> = sweeps.iter().map(|(axis, _)| axis.name()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::input(format!(
-            "--sweep {}: given twice; put all its values into one list",
-            pair[0]
-        ))),
-        None => Ok(sweeps),
-    }
+    asked.iter().map(|text| one_sweep(args, text)).collect()
 }
 
 fn one_sweep(args: &Args, text: &str) -> Result<(SweepAxis, Vec<SweepPoint>)> {
@@ -318,7 +309,7 @@ fn imbalance_points(args: &Args, values: &[f64], kappa: Option<f64>) -> Result<V
     values.iter().map(point).collect()
 }
 
-/// Two decades are enough for an exponent at one stage.
+/// Two decades and the balanced case are enough for an exponent at one stage.
 fn stage(args: &Args, kappa: f64) -> Result<Vec<SweepPoint>> {
     imbalance_points(args, &[2.0, 10.0, 50.0, 200.0], Some(kappa))
 }

@@ -2,24 +2,23 @@
 
 use crate::output::{self, CommonArgs};
 use ndarray::Array2;
-use rand::seq::SliceRandom;
 use rescom::contrast::Temperature;
 use rescom::report::sim::{observed_files, observed_json};
 use rescom::rng::Streams;
-use rescom::sim::{MOST_CLASSES, check_finite, observe};
+use rescom::sim::observe;
 use rescom::{Error, Result};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::json;
-use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 /// Rows up to which every pair is taken.
 const EXACT_ROWS: usize = 8192;
 
 /// Gradient mass, easy pairs and positive similarity on features that were saved.
 ///
-/// FILE holds the tensors `features` [N, D] (any float type), `labels` [N] (any integer type) and, if the
-/// shot groups are to follow training counts, `train_counts` [C]. Rows are normalised. Every row is an
-/// anchor and every other row a key.
+/// FILE holds the tensors `features` [N, D] (float32 or float64), `labels` [N] (int64, int32 or
+/// uint8) and, if the shot groups are to follow training counts, `train_counts` [C]. Rows are
+/// normalised. Every row is an anchor and every other row a key.
 ///
 /// Example: rescom-sim from-features features.safetensors --temperature 0.1 --json
 #[derive(clap::Args)]
@@ -29,8 +28,7 @@ pub(crate) struct Args {
     /// Temperature T.
     #[arg(long, default_value_t = 0.2)]
     temperature: f64,
-    /// Rows that are kept if there are more (exact up to 8192): the same share of each class, but at least two
-    /// where it has them, and whole classes left out where there are too many for that.
+    /// Rows that are kept, drawn per class, if there are more (exact up to 8192).
     #[arg(long, default_value_t = EXACT_ROWS)]
     max_rows: usize,
     #[command(flatten)]
@@ -67,17 +65,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let from_training = input.train_counts.is_some();
     let counts = input.train_counts.clone().unwrap_or_else(counted);
-    check_finite(&input.features).map_err(in_file)?;
     let input = subsample(input, args.max_rows, &Streams::new(args.common.seed));
     let used = input.labels.len();
-    let classes_used = input.labels.iter().collect::<BTreeSet<_>>().len();
     let observed = observe(input.features, &input.labels, &counts, temperature).map_err(in_file)?;
     let source = json!({
         "file": name,
         "rows": rows,
         "rows_used": used,
         "exact": used == rows,
-        "classes_used": classes_used,
         "classes": counts.len(),
         "temperature": args.temperature,
         "shot_groups_from": if from_training { "train_counts" } else { "labels of the file" },
@@ -85,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     });
     let mut text =
         format!("{used} of {rows} rows, {} classes, loss {:.4}\n", counts.len(), observed.loss);
-    for d in observed.densities.iter().filter(|d| d.similarity.count > 0) {
+    for d in &observed.densities {
         let s = &d.similarity;
         text += &format!(
             "{}-shot: mean positive similarity {:.3} over {} pairs\n",
@@ -124,7 +119,7 @@ fn parse(bytes: &[u8]) -> Result<Input> {
             "features: shape [{n}, {d}]; expected N and D of at least 1"
         )));
     }
-    if !matches!(labels.shape(), [rows] | [rows, 1] if *rows == n) {
+    if labels.shape() != [n] {
         return Err(Error::input(format!(
             "labels: shape {:?}; expected [{n}] as features have {n} rows",
             labels.shape()
@@ -137,7 +132,7 @@ fn parse(bytes: &[u8]) -> Result<Input> {
         false => None,
         true => Some(counts(&tensor("train_counts")?)?),
     };
-    let classes = train_counts.as_ref().map_or(MOST_CLASSES, Vec::len);
+    let classes = train_counts.as_ref().map_or(1_000_000, Vec::len);
     let label = |(row, v): (usize, i64)| {
         usize::try_from(v).ok().filter(|l| *l < classes).ok_or_else(|| {
             Error::input(format!("labels: row {row} has label {v}; expected 0..{classes}"))
@@ -157,63 +152,32 @@ fn counts(tensor: &TensorView<'_>) -> Result<Vec<u64>> {
     integers("train_counts", tensor)?.into_iter().enumerate().map(count).collect()
 }
 
-/// The values of a tensor of floats; none if it is of another type.
-fn as_floats(tensor: &TensorView<'_>) -> Option<Vec<f64>> {
-    let data = tensor.data();
-    fn all<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f64) -> Option<Vec<f64>> {
-        Some(data.as_chunks::<N>().0.iter().map(|b| value(*b)).collect())
-    }
-    match tensor.dtype() {
-        Dtype::F64 => all(data, f64::from_le_bytes),
-        Dtype::F32 => all(data, |b| f32::from_le_bytes(b).into()),
-        Dtype::F16 => all(data, |b| half::f16::from_le_bytes(b).into()),
-        Dtype::BF16 => all(data, |b| half::bf16::from_le_bytes(b).into()),
-        _ => None,
-    }
-}
-
 fn floats(tensor: &TensorView<'_>) -> Result<Vec<f64>> {
-    as_floats(tensor).ok_or_else(|| {
-        let found = tensor.dtype();
-        Error::input(format!("features: {found:?}; expected float64, float32, float16 or bfloat16"))
-    })
-}
-
-/// Whole numbers, in floats too.
-fn integers(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i64>> {
-    fn all<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> i64) -> Vec<i64> {
-        data.as_chunks::<N>().0.iter().map(|b| value(*b)).collect()
-    }
     let data = tensor.data();
-    Ok(match tensor.dtype() {
-        Dtype::I64 => all(data, i64::from_le_bytes),
-        Dtype::I32 => all(data, |b| i32::from_le_bytes(b).into()),
-        Dtype::I16 => all(data, |b| i16::from_le_bytes(b).into()),
-        Dtype::I8 => all(data, |b| i8::from_le_bytes(b).into()),
-        // What is beyond is out of range as well.
-        Dtype::U64 => all(data, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX)),
-        Dtype::U32 => all(data, |b| u32::from_le_bytes(b).into()),
-        Dtype::U16 => all(data, |b| u16::from_le_bytes(b).into()),
-        Dtype::U8 => all(data, |[b]| b.into()),
-        other => {
-            let values = as_floats(tensor).ok_or_else(|| {
-                Error::input(format!("{name}: {other:?}; expected whole numbers, such as int64"))
-            })?;
-            let whole = |(row, v): (usize, f64)| match v.fract() == 0.0 && v.abs() < 2f64.powi(53) {
-                true => Ok(v as i64),
-                false => {
-                    Err(Error::input(format!("{name}: entry {row} is {v}; expected whole numbers")))
-                }
-            };
-            values.into_iter().enumerate().map(whole).collect::<Result<_>>()?
+    match tensor.dtype() {
+        Dtype::F32 => {
+            Ok(data.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect())
         }
-    })
+        Dtype::F64 => Ok(data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect()),
+        other => Err(Error::input(format!("features: {other:?}; expected float32 or float64"))),
+    }
 }
 
-/// Keeps at most `most` rows, drawn without replacement: the same share of every class, but not less than
-/// two rows where a class has them, so that it keeps its positives. Where even that is too much, whole
-/// classes are left out.
+fn integers(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i64>> {
+    let data = tensor.data();
+    match tensor.dtype() {
+        Dtype::I64 => Ok(data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
+        Dtype::I32 => {
+            Ok(data.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect())
+        }
+        Dtype::U8 => Ok(data.iter().map(|b| i64::from(*b)).collect()),
+        other => Err(Error::input(format!("{name}: {other:?}; expected int64, int32 or uint8"))),
+    }
+}
+
+/// Keeps the same share of every class (at least one row each), drawn without replacement.
 fn subsample(input: Input, most: usize, streams: &Streams) -> Input {
+    use rand::seq::SliceRandom;
     let n = input.labels.len();
     if n <= most {
         return input;
@@ -221,32 +185,11 @@ fn subsample(input: Input, most: usize, streams: &Streams) -> Input {
     let classes = input.labels.iter().max().map_or(0, |m| m + 1);
     let mut members: Vec<Vec<usize>> = vec![vec![]; classes];
     input.labels.iter().enumerate().for_each(|(row, &label)| members[label].push(row));
-    members.retain(|rows| !rows.is_empty());
-    let least = |rows: &Vec<usize>| rows.len().min(2);
-    if members.iter().map(least).sum::<usize>() > most {
-        members.shuffle(&mut streams.stream("subsample classes", &[]));
-        let mut room = most;
-        members.retain(|rows| {
-            let fits = least(rows) <= room;
-            room -= if fits { least(rows) } else { 0 };
-            fits
-        });
-    }
-    let share = |part: f64| {
-        move |rows: &Vec<usize>| ((rows.len() as f64 * part).floor() as usize).max(least(rows))
-    };
-    // The largest share of the classes with more than two rows that fits.
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..50 {
-        let middle = (low + high) / 2.0;
-        let fits = members.iter().map(share(middle)).sum::<usize>() <= most;
-        *(if fits { &mut low } else { &mut high }) = middle;
-    }
     let mut kept = vec![];
-    for rows in &mut members {
-        let class = input.labels[rows[0]] as u64;
-        rows.shuffle(&mut streams.stream("subsample", &[class]));
-        kept.extend_from_slice(&rows[..share(low)(rows)]);
+    for (class, rows) in members.iter_mut().enumerate().filter(|(_, r)| !r.is_empty()) {
+        rows.shuffle(&mut streams.stream("subsample", &[class as u64]));
+        let share = (rows.len() as f64 * most as f64 / n as f64).floor() as usize;
+        kept.extend_from_slice(&rows[..share.max(1)]);
     }
     kept.sort_unstable();
     Input {

@@ -109,8 +109,7 @@ impl CommonArgs {
     }
 }
 
-/// The command line as it can be typed again: arguments with other characters are quoted. Without
-/// `--threads`, on which no result depends.
+/// The command line as it can be typed again: arguments with other characters are quoted.
 pub(crate) fn command_line() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+".contains(c);
     let quote = |a: String| {
@@ -120,14 +119,8 @@ pub(crate) fn command_line() -> String {
             format!("'{}'", a.replace('\'', "'\\''"))
         }
     };
-    let mut words = vec!["rescom-sim".to_string()];
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        if argument == "--threads" {
-            arguments.next();
-        } else if !argument.starts_with("--threads=") {
-            words.push(quote(argument));
-        }
-    }
-    words.join(" ")
+    std::iter::once("rescom-sim".to_string())
+        .chain(std::env::args().skip(1).map(quote))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -17,31 +17,25 @@ pub(crate) struct ProfileArgs {
     /// Number of classes C (exp and step).
     #[arg(long)]
     pub(crate) classes: Option<usize>,
-    /// Imbalance factor, largest class over smallest, at least 1 (100, not 0.01) [default: 10].
-    #[arg(long, allow_negative_numbers = true)]
-    imb: Option<f64>,
-    /// Images of the largest class [default: the data set's, 5000 for exp and step]. A sweep over imbalance
-    /// factors takes more where the smallest class would be left with fewer than five.
+    /// Imbalance factor, largest class over smallest, at least 1 (100, not 0.01).
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) imb: f64,
+    /// Images of the largest class (exp and step; default 5000).
     #[arg(long)]
-    n_max: Option<u64>,
+    pub(crate) n_max: Option<u64>,
 }
 
 impl ProfileArgs {
-    /// Number of classes and images of the largest class of a profile that follows from a factor.
-    fn usual_size(&self) -> Option<(usize, u64)> {
-        match self.profile.as_str() {
-            "exp" | "step" => Some((self.classes.unwrap_or(10), 5000)),
-            "cifar10-lt" => Some((10, 5000)),
-            "cifar100-lt" => Some((100, 500)),
-            "fashion-mnist-lt" => Some((10, 6000)),
-            _ => None,
-        }
-    }
-
     /// The counts at the given imbalance factor.
     pub(crate) fn counts_at(&self, imb: f64) -> Result<ClassCounts> {
         let imb = ImbalanceFactor::new(imb)?;
-        let Some((classes, usual)) = self.usual_size() else { return self.fixed_counts() };
+        let (classes, n_max) = match self.profile.as_str() {
+            "exp" | "step" => (self.classes.unwrap_or(10), self.n_max.unwrap_or(5000)),
+            "cifar10-lt" => (10, 5000),
+            "cifar100-lt" => (100, 500),
+            "fashion-mnist-lt" => (10, 6000),
+            _ => return self.fixed_counts(),
+        };
         if let Some(other) = self.classes.filter(|c| *c != classes) {
             let name = &self.profile;
             return Err(Error::input(format!("--classes {other}: {name} has {classes} classes")));
@@ -54,28 +48,24 @@ impl ProfileArgs {
         } else {
             LongTailProfile::Exponential(imb)
         };
-        profile.counts(classes, self.n_max.unwrap_or(usual)).map_err(|e| {
-            Error::input(format!(
-                "imbalance factor {}: {e}; a larger --n-max has room for it",
-                imb.get()
-            ))
-        })
+        profile.counts(classes, n_max)
     }
 
     /// The counts asked for.
     pub(crate) fn counts(&self) -> Result<ClassCounts> {
-        self.counts_at(self.imb.unwrap_or(10.0))
+        self.counts_at(self.imb)
     }
 
     /// True if the counts follow from an imbalance factor, so that it can be swept.
     pub(crate) fn has_imbalance(&self) -> bool {
-        self.usual_size().is_some()
+        let known = ["exp", "step", "cifar10-lt", "cifar100-lt", "fashion-mnist-lt"];
+        known.contains(&self.profile.as_str())
     }
 
     /// The same profile with room for the imbalance factor `imb` in its smallest class.
     pub(crate) fn with_room_for(&self, imb: f64) -> Self {
-        let asked = self.n_max.or(self.usual_size().map(|(_, usual)| usual)).unwrap_or(1);
-        Self { n_max: Some(asked.max((5.0 * imb).ceil().min(1e15) as u64)), ..self.clone() }
+        let n_max = self.n_max.unwrap_or(5000).max((5.0 * imb).ceil().min(1e15) as u64);
+        Self { n_max: Some(n_max), ..self.clone() }
     }
 
     fn fixed_counts(&self) -> Result<ClassCounts> {
@@ -90,14 +80,6 @@ impl ProfileArgs {
                 )));
             }
         };
-        for (given, flag) in [(self.imb.is_some(), "--imb"), (self.n_max.is_some(), "--n-max")] {
-            if given {
-                return Err(Error::input(format!(
-                    "{flag}: the counts of {} are fixed; leave it out, or use --profile exp or step",
-                    self.profile
-                )));
-            }
-        }
         match self.classes {
             Some(c) if c != counts.classes() => Err(Error::input(format!(
                 "--classes {c}: {} has {} classes",

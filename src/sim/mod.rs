@@ -23,7 +23,7 @@ pub use easy::{EasyCurve, EasyPairs, EasyParams, Mined, easy_pairs};
 pub use estimate::{Estimate, Slope, log_log_slope};
 pub use features::{FeatureModel, Noise};
 pub use groups::ClassGroups;
-pub use observed::{ClassSimilarity, Density, MOST_CLASSES, Observed, check_finite, observe};
+pub use observed::{ClassSimilarity, Density, Observed, observe};
 pub use setup::{KeySource, Setup, SetupParams};
 pub use statistic::Statistic;
 pub use sweep::{SweepAxis, SweepPoint, SweepRow, sweep, tidy};

@@ -1,18 +1,11 @@
 //! The same measurements on features that exist: every row an anchor, every other row a key.
 
-use super::{ClassGroups, row::gradient_norms};
+use super::row::gradient_norms;
 use crate::contrast::{Temperature, normalize_rows};
-use crate::longtail::{ClassCounts, ShotGroup};
+use crate::longtail::ShotGroup;
 use crate::{Error, Result};
 use ndarray::{Array2, ArrayRef2, Axis};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
-
-/// Above this number of classes the masses between them are summed over groups of classes.
-const MOST_SINGLE_CLASSES: usize = 1000;
-
-/// More classes than this are refused: it is a label that is no class number.
-pub const MOST_CLASSES: usize = 32_768;
 
 /// Rows of the similarity matrix that are worked on at a time.
 const BLOCK: usize = 64;
@@ -47,14 +40,10 @@ pub struct Observed {
     pub loss: f64,
     /// Anchors without a positive; they contribute zero and count in the mean.
     pub without_positives: usize,
-    /// Rows and columns of the next two: single classes up to 1,000 of them.
-    pub groups: ClassGroups,
-    /// G x G, same-class part.
+    /// C x C, same-class part.
     pub positive: Array2<f64>,
-    /// G x G, different-class part: rows anchors, columns keys.
+    /// C x C, different-class part: rows anchors, columns keys.
     pub negative: Array2<f64>,
-    /// Per class: both parts (C each).
-    pub mass_per_class: [Vec<f64>; 2],
     /// Per class, with respect to features: every pair times sqrt(1 - s^2).
     pub features_per_class: Vec<f64>,
     /// Sum over the anchors of a class of |dL/dz|, keys held constant (C): pairs that pull in opposite
@@ -64,7 +53,7 @@ pub struct Observed {
     pub tangent_norms_per_class: Vec<f64>,
     /// Same-class similarity (C).
     pub similarity: Vec<ClassSimilarity>,
-    /// By shot group: many, medium, few; one without classes has no pairs.
+    /// By shot group; a group without classes is left out.
     pub densities: Vec<Density>,
     /// Mean |dL/dl| of positives by relative rank (easiest first), in 50 steps, and of negatives
     /// (hardest first), each times the number of positives or negatives of the anchor.
@@ -78,9 +67,7 @@ struct Part {
     loss: f64,
     without_positives: usize,
     positive: Vec<f64>,
-    /// By group of the anchor (those that occur) and of the key.
-    negative: BTreeMap<usize, Vec<f64>>,
-    negative_per_class: Vec<f64>,
+    negative: Array2<f64>,
     features: Vec<f64>,
     norms: [Vec<f64>; 2],
     similarity: Vec<f64>,
@@ -106,20 +93,17 @@ pub fn observe(
     check(&features, labels, train_counts.len())?;
     normalize_rows(&mut features);
     let classes = train_counts.len();
-    // A class without rows or images stands with the smallest.
-    let counts = ClassCounts::new(train_counts.iter().map(|&n| n.max(1)).collect())?;
-    let groups = ClassGroups::binned_above(MOST_SINGLE_CLASSES, &counts);
     let starts: Vec<usize> = (0..labels.len()).step_by(BLOCK).collect();
     let mut whole = Part::new(classes);
     // Waves keep few blocks in memory; they are added in order, whatever the number of threads.
     for wave in starts.chunks(16) {
         let parts: Vec<Part> = wave
             .par_iter()
-            .map(|&start| block(&features, labels, &groups, temperature, start))
+            .map(|&start| block(&features, labels, classes, temperature, start))
             .collect();
         parts.iter().for_each(|p| whole.add(p));
     }
-    Ok(finish(whole, labels, train_counts, groups, temperature))
+    Ok(finish(whole, labels, train_counts, temperature))
 }
 
 fn check(features: &Array2<f64>, labels: &[usize], classes: usize) -> Result<()> {
@@ -130,30 +114,17 @@ fn check(features: &Array2<f64>, labels: &[usize], classes: usize) -> Result<()>
             labels.len()
         )));
     }
-    if classes > MOST_CLASSES {
-        return Err(Error::input(format!(
-            "labels: {classes} classes; expected at most {MOST_CLASSES}, numbered from 0 without large gaps"
-        )));
-    }
     if let Some((row, label)) = labels.iter().enumerate().find(|(_, l)| **l >= classes) {
         return Err(Error::input(format!(
             "labels: row {row} has label {label}; expected 0..{classes}"
         )));
     }
-    check_finite(features)
-}
-
-/// That `features` `[N, D]` are numbers.
-///
-/// # Errors
-/// [`Error::Input`] naming the first that is not finite.
-pub fn check_finite(features: &ArrayRef2<f64>) -> Result<()> {
-    match features.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        None => Ok(()),
-        Some(((row, column), v)) => Err(Error::input(format!(
+    if let Some(((row, column), v)) = features.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        return Err(Error::input(format!(
             "features: row {row}, column {column} is {v}; expected finite numbers"
-        ))),
+        )));
     }
+    Ok(())
 }
 
 impl Part {
@@ -162,8 +133,7 @@ impl Part {
             loss: 0.0,
             without_positives: 0,
             positive: vec![0.0; classes],
-            negative: BTreeMap::new(),
-            negative_per_class: vec![0.0; classes],
+            negative: Array2::zeros((classes, classes)),
             features: vec![0.0; classes],
             norms: [vec![0.0; classes], vec![0.0; classes]],
             similarity: vec![0.0; classes],
@@ -176,15 +146,11 @@ impl Part {
     fn add(&mut self, other: &Self) {
         self.loss += other.loss;
         self.without_positives += other.without_positives;
-        for (group, row) in &other.negative {
-            let to = self.negative.entry(*group).or_insert_with(|| vec![0.0; row.len()]);
-            to.iter_mut().zip(row).for_each(|(a, b)| *a += b);
-        }
+        self.negative += &other.negative;
         self.histogram += &other.histogram;
         let ([own, others], [raw, tangent]) = (&mut self.by_rank, &mut self.norms);
         for (a, b) in [
             (&mut self.positive, &other.positive),
-            (&mut self.negative_per_class, &other.negative_per_class),
             (&mut self.features, &other.features),
             (&mut self.similarity, &other.similarity),
             (raw, &other.norms[0]),
@@ -202,7 +168,7 @@ impl Part {
 fn block(
     features: &ArrayRef2<f64>,
     labels: &[usize],
-    groups: &ClassGroups,
+    classes: usize,
     temperature: Temperature,
     start: usize,
 ) -> Part {
@@ -212,13 +178,13 @@ fn block(
     // A product of narrow matrices may come out column by column.
     let product = anchors.dot(&features.t());
     let sims = product.as_standard_layout();
-    let mut part = Part::new(groups.of_class().len());
+    let mut part = Part::new(classes);
     let mut gradients = Array2::zeros(sims.raw_dim());
     for (r, i) in (start..end).enumerate() {
         let row = sims.row(r).to_slice().expect("rows in standard layout are contiguous");
         let mut gradient = gradients.row_mut(r);
         let gradient = gradient.as_slice_mut().expect("rows of zeros are contiguous");
-        part.anchor(row, i, (labels, groups), temperature.get(), gradient);
+        part.anchor(row, i, labels, temperature.get(), gradient);
     }
     let gradients = gradients.dot(features);
     for ((gradient, z), i) in gradients.rows().into_iter().zip(anchors.rows()).zip(start..end) {
@@ -230,14 +196,7 @@ fn block(
 
 impl Part {
     /// Adds anchor i; T dL/ds of every row goes into `gradient` (zeros before).
-    fn anchor(
-        &mut self,
-        sims: &[f64],
-        i: usize,
-        (labels, groups): (&[usize], &ClassGroups),
-        t: f64,
-        gradient: &mut [f64],
-    ) {
+    fn anchor(&mut self, sims: &[f64], i: usize, labels: &[usize], t: f64, gradient: &mut [f64]) {
         let class = labels[i];
         let is_positive = |j: usize| j != i && labels[j] == class;
         let positives = (0..sims.len()).filter(|&j| is_positive(j)).count();
@@ -258,9 +217,6 @@ impl Part {
         let target = 1.0 / positives as f64;
         let mut pulled = 0.0;
         let (mut own, mut others) = (vec![], Vec::with_capacity(sims.len()));
-        let of_class = groups.of_class();
-        let negative =
-            self.negative.entry(of_class[class]).or_insert_with(|| vec![0.0; groups.len()]);
         for j in keys() {
             let pi = exps[j] / total;
             if labels[j] == class {
@@ -271,8 +227,7 @@ impl Part {
             } else {
                 gradient[j] = pi;
                 others.push(pi);
-                negative[of_class[labels[j]]] += pi;
-                self.negative_per_class[class] += pi;
+                self.negative[[class, labels[j]]] += pi;
             }
             self.features[class] += gradient[j].abs() * (1.0 - sims[j] * sims[j]).max(0.0).sqrt();
         }
@@ -302,7 +257,6 @@ fn finish(
     part: Part,
     labels: &[usize],
     train_counts: &[u64],
-    groups: ClassGroups,
     temperature: Temperature,
 ) -> Observed {
     let n = labels.len() as f64;
@@ -314,9 +268,12 @@ fn finish(
         count,
     };
     let similarity = (0..train_counts.len()).map(|c| mean(part.similarity[c], pairs(c))).collect();
-    let density = |group: ShotGroup| -> Density {
+    let density = |group: ShotGroup| -> Option<Density> {
         let classes: Vec<usize> =
             (0..train_counts.len()).filter(|&c| ShotGroup::of(train_counts[c]) == group).collect();
+        if classes.is_empty() {
+            return None;
+        }
         let count: u64 = classes.iter().map(|&c| pairs(c)).sum();
         let sum: f64 = classes.iter().map(|&c| part.similarity[c]).sum();
         let width = 2.0 / BINS as f64;
@@ -325,29 +282,18 @@ fn finish(
             (-1.0 + (b as f64 + 0.5) * width, hits as f64 / (count.max(1) as f64 * width))
         };
         let points = (0..BINS).map(point).collect();
-        Density { group, similarity: mean(sum, count), points }
+        Some(Density { group, similarity: mean(sum, count), points })
     };
-    let mut positive = Array2::zeros((groups.len(), groups.len()));
-    for (group, value) in groups.of_class().iter().zip(&part.positive) {
-        positive[[*group, *group]] += value * unit;
-    }
-    let mut negative = Array2::zeros(positive.raw_dim());
-    for (group, row) in &part.negative {
-        negative.row_mut(*group).iter_mut().zip(row).for_each(|(to, v)| *to = v * unit);
-    }
-    let scaled = |values: &[f64]| values.iter().map(|v| v * unit).collect::<Vec<f64>>();
     Observed {
         loss: part.loss / n,
         without_positives: part.without_positives,
-        groups,
-        positive,
-        negative,
-        mass_per_class: [scaled(&part.positive), scaled(&part.negative_per_class)],
-        features_per_class: scaled(&part.features),
-        norms_per_class: scaled(&part.norms[0]),
-        tangent_norms_per_class: scaled(&part.norms[1]),
+        positive: Array2::from_diag(&ndarray::arr1(&part.positive)) * unit,
+        negative: part.negative * unit,
+        features_per_class: part.features.iter().map(|v| v * unit).collect(),
+        norms_per_class: part.norms[0].iter().map(|v| v * unit).collect(),
+        tangent_norms_per_class: part.norms[1].iter().map(|v| v * unit).collect(),
         similarity,
-        densities: ShotGroup::ALL.into_iter().map(density).collect(),
+        densities: ShotGroup::ALL.into_iter().filter_map(density).collect(),
         by_rank: part.by_rank.map(|r| r.iter().map(|v| v / with_positives).collect()),
         carried: CARRIED.into_iter().zip(part.carried.iter().map(|v| v / with_positives)).collect(),
     }

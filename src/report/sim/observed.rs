@@ -24,9 +24,7 @@ pub fn observed_json(observed: &Observed, source: &Value) -> Value {
     let rows = |m: &ndarray::Array2<f64>| -> Vec<Vec<f64>> {
         m.rows().into_iter().map(|r| r.to_vec()).collect()
     };
-    let [own, others] = &observed.mass_per_class;
-    let totals: Vec<f64> = own.iter().zip(others).map(|(a, b)| a + b).collect();
-    let members = observed.groups.members().iter().map(Vec::len);
+    let totals = &observed.positive + &observed.negative;
     let groups: serde_json::Map<String, Value> = observed
         .densities
         .iter()
@@ -37,8 +35,7 @@ pub fn observed_json(observed: &Observed, source: &Value) -> Value {
         "loss": observed.loss,
         "anchors_without_positives": observed.without_positives,
         "gradient_mass": { "positive": rows(&observed.positive), "negative": rows(&observed.negative) },
-        "groups": { "names": group_names(observed), "classes": members.collect::<Vec<_>>() },
-        "gradient_mass_per_class": totals,
+        "gradient_mass_per_class": totals.sum_axis(ndarray::Axis(1)).to_vec(),
         "feature_gradient_mass_per_class": observed.features_per_class,
         "feature_gradient_norm_per_class": {
             "raw": observed.norms_per_class,
@@ -51,17 +48,6 @@ pub fn observed_json(observed: &Observed, source: &Value) -> Value {
         "negative_gradient_carried": observed.carried.iter()
             .map(|(k, v)| json!({ "hardest_share": k, "gradient_share": v })).collect::<Vec<_>>(),
     })
-}
-
-/// Names of the rows and columns of the masses: class numbers from 0 as in the labels, or ranges of
-/// class sizes.
-fn group_names(observed: &Observed) -> Vec<String> {
-    let groups = &observed.groups;
-    if groups.single_classes() && groups.len() == groups.of_class().len() {
-        (0..groups.len()).map(|class| class.to_string()).collect()
-    } else {
-        groups.names().to_vec()
-    }
 }
 
 /// All files of `rescom-sim from-features`; `runtime` (seconds) appears in report.md only.
@@ -94,9 +80,6 @@ fn density_figure(observed: &Observed) -> Lines {
     let mut series = vec![];
     let mut verticals = vec![];
     for (d, color) in observed.densities.iter().zip(colors) {
-        if d.similarity.count == 0 {
-            continue;
-        }
         let name = format!("{}-shot, mean {}", d.group.name(), significant(d.similarity.mean, 3));
         series.push(Series::new(name, d.points.clone(), color, Mark::Line));
         if d.similarity.mean.is_finite() {
@@ -177,8 +160,8 @@ fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
             n.to_string(),
             significant(observed.similarity[c].mean, 6),
             observed.similarity[c].count.to_string(),
-            significant(observed.mass_per_class[0][c], 6),
-            significant(observed.mass_per_class[1][c], 6),
+            significant(observed.positive[[c, c]], 6),
+            significant(observed.negative.row(c).sum(), 6),
             significant(observed.features_per_class[c], 6),
             significant(observed.norms_per_class[c], 6),
             significant(observed.tangent_norms_per_class[c], 6),
