@@ -17,10 +17,15 @@ pub struct ClassGroups {
 
 impl ClassGroups {
     /// One group per class for up to 200 classes; otherwise bins whose counts lie within a factor
-    /// of two, the largest classes first.
+    /// of two and in one shot group, the largest classes first.
     pub fn new(counts: &ClassCounts) -> Self {
-        let n = counts.as_slice();
-        if n.len() <= MOST_SINGLE_CLASSES {
+        Self::up_to(MOST_SINGLE_CLASSES, counts.as_slice())
+    }
+
+    /// The same with another number of classes up to which each is a group of its own; `n` are the
+    /// class sizes, of which some may be 0.
+    pub(super) fn up_to(most_single: usize, n: &[u64]) -> Self {
+        if n.len() <= most_single {
             // The first largest and the last smallest, as in a sorted list.
             let largest = |&a: &usize, &b: &usize| n[a].cmp(&n[b]).then(b.cmp(&a));
             return Self {
@@ -31,13 +36,18 @@ impl ClassGroups {
                 tail: (0..n.len()).min_by(largest).unwrap_or(0),
             };
         }
-        let largest = counts.max() as f64;
-        let bin = |count: u64| (largest / count as f64).log2().floor() as usize;
-        let mut filled: Vec<usize> = n.iter().map(|&count| bin(count)).collect();
+        let largest = n.iter().copied().max().unwrap_or(0) as f64;
+        // Cut at the borders of the shot groups too: a bin across one would give the mass of all its
+        // classes to one side.
+        let bin = |&count: &u64| {
+            let halvings = (largest / count.max(1) as f64).log2().floor() as usize;
+            (ShotGroup::of(count), count == 0, halvings)
+        };
+        let mut filled: Vec<_> = n.iter().map(bin).collect();
         filled.sort_unstable();
         filled.dedup();
         let of_class: Vec<usize> =
-            n.iter().map(|&count| filled.partition_point(|&b| b < bin(count))).collect();
+            n.iter().map(|count| filled.partition_point(|b| *b < bin(count))).collect();
         let mut members = vec![vec![]; filled.len()];
         for (class, &group) in of_class.iter().enumerate() {
             members[group].push(class);
@@ -94,9 +104,9 @@ impl ClassGroups {
         self.tail
     }
 
-    /// The shot group that most classes of each group belong to.
+    /// The shot group of each group: that of all its classes.
     pub fn shots(&self, counts: &ClassCounts) -> Vec<ShotGroup> {
-        let shot = |m: &Vec<usize>| ShotGroup::of(counts.as_slice()[m[m.len() / 2]]);
+        let shot = |m: &Vec<usize>| ShotGroup::of(counts.as_slice()[m[0]]);
         self.members.iter().map(shot).collect()
     }
 }
@@ -115,6 +125,40 @@ mod tests {
             assert!(sizes().max().unwrap() <= 2 * sizes().min().unwrap());
         }
         assert!(groups.len() >= 6 && !groups.single_classes());
+    }
+
+    /// Pareto-like counts of 8142 classes, iNaturalist's number.
+    fn pareto() -> ClassCounts {
+        ClassCounts::new(
+            (1..=8142u64).map(|rank| (1000 / rank).max(2) + 90 / (1 + rank / 100)).collect(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_bin_lies_in_one_shot_group() {
+        let text = include_str!("../../assets/priors/places_lt.csv").lines().skip(1);
+        let places = text.map(|l| l.split_once(',').unwrap().1.trim().parse().unwrap()).collect();
+        for counts in [pareto(), ClassCounts::new(places).unwrap()] {
+            let groups = ClassGroups::new(&counts);
+            assert!(!groups.single_classes());
+            let shots = groups.shots(&counts);
+            for shot in ShotGroup::ALL {
+                let per_class: u64 =
+                    counts.as_slice().iter().filter(|&&n| ShotGroup::of(n) == shot).sum();
+                let binned: u64 = (0..groups.len())
+                    .filter(|&g| shots[g] == shot)
+                    .flat_map(|g| &groups.members()[g])
+                    .map(|&c| counts.as_slice()[c])
+                    .sum();
+                assert_eq!(per_class, binned, "{shot:?}");
+                assert!(per_class > 0, "{shot:?}");
+            }
+            // The largest first: the names fall.
+            let sizes: Vec<u64> =
+                groups.members().iter().map(|m| counts.as_slice()[m[0]]).collect();
+            assert!(sizes.windows(2).all(|w| w[0] > w[1]), "{sizes:?}");
+        }
     }
 
     #[test]
