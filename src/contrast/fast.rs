@@ -7,7 +7,9 @@
 /// Lanes that sums are split into; fixed, so that a sum does not depend on the processor.
 const LANES: usize = 16;
 
-/// exp(x) for x <= 0, relative error below 3e-7; below -87 the result is 0.
+/// exp(x) for x <= 0, relative error below 3e-7. Below -87 the result is 0, since 2^-126 is the least
+/// normal float32: a key whose similarity is more than 87 T below the anchor's largest has no weight
+/// in the softmax, where float64 gives it one below 2e-38.
 #[inline(always)]
 pub fn exp_nonpositive(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln 2 / 2; adding 1.5 * 2^23 rounds to the nearest integer.

@@ -8,7 +8,8 @@ impl ClassCounts {
     /// Checks and wraps the counts.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no class or a class without images; the message names the class.
+    /// [`Error::Input`] if there is no class, a class without images (the message names the class), or
+    /// more images in all than 64 bits count.
     pub fn new(counts: Vec<u64>) -> Result<Self> {
         if counts.is_empty() {
             return Err(Error::input(
@@ -18,6 +19,12 @@ impl ClassCounts {
         if let Some(class) = counts.iter().position(|&n| n == 0) {
             return Err(Error::input(format!(
                 "class counts: class {class} has 0 images; every class needs at least one"
+            )));
+        }
+        if counts.iter().try_fold(0u64, |sum, &n| sum.checked_add(n)).is_none() {
+            return Err(Error::input(format!(
+                "class counts: more than {} images in all; expected images, not bytes or identifiers",
+                u64::MAX
             )));
         }
         Ok(Self(counts))
@@ -133,5 +140,12 @@ mod tests {
         assert!(e.to_string().contains("class 1"), "{e}");
         assert_eq!(e.exit_code(), 2);
         assert!(ClassCounts::new(vec![]).is_err());
+    }
+
+    #[test]
+    fn a_total_beyond_64_bits_is_refused() {
+        assert_eq!(ClassCounts::new(vec![u64::MAX - 1, 1]).unwrap().total(), u64::MAX);
+        let e = ClassCounts::new(vec![u64::MAX, 1]).unwrap_err();
+        assert!(e.to_string().contains("images in all"), "{e}");
     }
 }

@@ -13,6 +13,9 @@ use crate::rng::{Rng, Streams};
 use ndarray::{Array2, ArrayRef2};
 use rand::RngExt;
 
+/// Anchors whose gradients are held at a time.
+const GRADIENT_ROWS: usize = 16;
+
 /// What is simulated for one setup.
 pub(super) struct Simulation<'a> {
     pub(super) setup: &'a Setup,
@@ -101,26 +104,28 @@ impl<'a> Simulation<'a> {
         let pass = self.row_pass();
         let mut masses = VariantMasses::zeros(self.groups.len());
         let mut scratch = Scratch::default();
-        let mut gradients = Array2::zeros(sims.raw_dim());
-        let mut other_gradients = vec![];
-        for (i, &class) in anchors.classes.iter().enumerate() {
-            let row = sims.row(i).to_slice().expect("rows in standard layout are contiguous");
-            let mut gradient = gradients.row_mut(i);
-            let gradient = gradient.as_slice_mut().expect("rows of zeros are contiguous");
-            let anchor = (class, anchors.others[i]);
-            pass.anchor(row, &keys.layout, anchor, mined, &mut scratch, gradient);
-            self.record(&scratch.row, class, &mut masses);
-            other_gradients.push(scratch.row.other_gradient);
-        }
-        let sums = gradients.dot(&keys.features);
-        for (i, &class) in anchors.classes.iter().enumerate() {
-            let other = other_gradients[i];
-            let of_keys = sums.row(i).into_iter().zip(anchors.views.row(i));
-            let gradient: Vec<f64> =
-                of_keys.map(|(g, v)| f64::from(*g) + other * f64::from(*v)).collect();
-            let z = anchors.features.row(i).into_iter().map(|v| f64::from(*v));
-            let norms = gradient_norms(&gradient, z);
-            self.record_norms(norms, class, &mut masses);
+        // Gradients of few anchors at a time: the similarities are the only array of anchors x keys.
+        let mut gradients = Array2::zeros((GRADIENT_ROWS.min(sims.nrows()), sims.ncols()));
+        for first in (0..sims.nrows()).step_by(GRADIENT_ROWS) {
+            let rows = first..sims.nrows().min(first + GRADIENT_ROWS);
+            let mut other_gradients = vec![];
+            for (i, mut gradient) in rows.clone().zip(gradients.rows_mut()) {
+                let class = anchors.classes[i];
+                let row = sims.row(i).to_slice().expect("rows in standard layout are contiguous");
+                let gradient = gradient.as_slice_mut().expect("rows of zeros are contiguous");
+                let anchor = (class, anchors.others[i]);
+                pass.anchor(row, &keys.layout, anchor, mined, &mut scratch, gradient);
+                self.record(&scratch.row, class, &mut masses);
+                other_gradients.push(scratch.row.other_gradient);
+            }
+            let sums = gradients.dot(&keys.features);
+            for ((i, sums), other) in rows.zip(sums.rows()).zip(other_gradients) {
+                let of_keys = sums.into_iter().zip(anchors.views.row(i));
+                let gradient: Vec<f64> =
+                    of_keys.map(|(g, v)| f64::from(*g) + other * f64::from(*v)).collect();
+                let z = anchors.features.row(i).into_iter().map(|v| f64::from(*v));
+                self.record_norms(gradient_norms(&gradient, z), anchors.classes[i], &mut masses);
+            }
         }
         masses
     }

@@ -30,7 +30,7 @@ fn labels(keys: &Keys) -> Vec<usize> {
 
 #[test]
 fn one_anchor_equals_the_float64_reference() {
-    for t in [0.05, 0.2, 10.0] {
+    for t in [0.01, 0.05, 0.2, 10.0] {
         let setup = setup(t);
         let groups = ClassGroups::new(&setup.params().counts);
         let streams = Streams::new(9);
