@@ -30,8 +30,11 @@ pub(crate) struct Args {
     /// Keys of the FIFO queue (default: as many as the class-balanced queue).
     #[arg(long)]
     fifo_keys: Option<usize>,
+    /// Concentration of the smallest class, if tail classes are looser (linear in ln n_c between).
+    #[arg(long, allow_negative_numbers = true)]
+    tail_concentration: Option<f64>,
     /// b of the effective-number weights of the class-balanced loss.
-    #[arg(long, default_value_t = 0.999999)]
+    #[arg(long, default_value_t = 0.999999, allow_negative_numbers = true)]
     beta: f64,
     /// Q_p, hardest positives of the queue kept by mining.
     #[arg(long, default_value_t = 10)]
@@ -52,12 +55,12 @@ pub(crate) struct Args {
     #[arg(long)]
     sweep_batches: Option<usize>,
     /// NAME=LIST with NAME one of imb, temperature, batch, keys, dim, concentration; may be
-    /// repeated; "none" for no sweep. Default: imb=1,2,5,10,20,50,100,200,500,1000.
+    /// repeated with other names; "none" for no sweep. Default: imb=1,2,5,10,20,50,100,200,500,1000.
     #[arg(long)]
     sweep: Vec<String>,
     /// Concentrations (training stages) at which the exponents are measured, the last near the limit
     /// of identical positives; "none" for no stages.
-    #[arg(long, default_value = "0,64,128,256,512,100000")]
+    #[arg(long, default_value = "0,64,128,256,512,100000", allow_hyphen_values = true)]
     stages: String,
     #[command(flatten)]
     common: CommonArgs,
@@ -73,13 +76,10 @@ pub(crate) struct FeatureArgs {
     #[arg(long, value_enum, default_value_t = NoiseArg::Vmf)]
     pub(crate) noise: NoiseArg,
     /// Concentration around the direction of a class, the training stage: 0 is untrained.
-    #[arg(long, default_value_t = 128.0)]
+    #[arg(long, default_value_t = 128.0, allow_negative_numbers = true)]
     pub(crate) concentration: f64,
-    /// Concentration of the smallest class, if tail classes are looser (linear in ln n_c between).
-    #[arg(long)]
-    pub(crate) tail_concentration: Option<f64>,
     /// Temperature T.
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.2, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
 }
 
@@ -129,6 +129,7 @@ const STAGES: u64 = 100_000;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(args)?;
+    plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let progress = Progress::new(plan.batches());
     let results = plan.run(args, &progress)?;
     let runtime = progress.finish();
@@ -147,6 +148,7 @@ struct Plan {
     sweeps: Vec<(SweepAxis, Vec<SweepPoint>)>,
     stages: Vec<(f64, Vec<SweepPoint>)>,
     sources: Vec<KeySource>,
+    notes: Vec<String>,
 }
 
 impl Plan {
@@ -156,14 +158,18 @@ impl Plan {
         if args.no_queue {
             sources.push(KeySource::None);
         }
-        let sweeps = sweeps(args)?;
+        let mut notes = vec![];
+        let sweeps = sweeps(args, &mut notes)?;
         let mut stages = vec![];
         if args.profile.has_imbalance() && args.stages != "none" {
             for kappa in numbers("--stages", &args.stages)? {
-                stages.push((kappa, stage(args, kappa)?));
+                let (points, note) =
+                    imbalance_points(args, "--stages", &STAGE_IMBALANCES, Some(kappa))?;
+                notes.extend(note.filter(|_| stages.is_empty()));
+                stages.push((kappa, points));
             }
         }
-        Ok(Self { setup, sweeps, stages, sources })
+        Ok(Self { setup, sweeps, stages, sources, notes })
     }
 
     fn batches(&self) -> u64 {
@@ -205,6 +211,7 @@ impl Plan {
             stages,
             easy,
             easy_by_temperature,
+            notes: self.notes,
             seed: args.common.seed,
             command: output::command_line(),
         })
@@ -246,7 +253,7 @@ fn params(args: &Args, counts: rescom::longtail::ClassCounts, batches: usize) ->
         dim: args.features.dim,
         noise: args.features.noise.get(),
         concentration: args.features.concentration,
-        tail_concentration: args.features.tail_concentration,
+        tail_concentration: args.tail_concentration,
         temperature: args.features.temperature,
         beta: args.beta,
         miner: HardPairMiner { num_pos: args.mine_pos, num_neg: args.mine_neg },
@@ -258,8 +265,9 @@ fn sweep_batches(args: &Args) -> usize {
     args.sweep_batches.unwrap_or((args.batches / 4).max(8))
 }
 
-fn sweeps(args: &Args) -> Result<Vec<(SweepAxis, Vec<SweepPoint>)>> {
-    if args.sweep.iter().any(|s| s == "none") {
+/// The sweeps asked for; what has to be said about them is added to `notes`.
+fn sweeps(args: &Args, notes: &mut Vec<String>) -> Result<Vec<(SweepAxis, Vec<SweepPoint>)>> {
+    if args.sweep == ["none"] {
         return Ok(vec![]);
     }
     let default = [format!("imb={IMBALANCES}")];
@@ -267,10 +275,30 @@ fn sweeps(args: &Args) -> Result<Vec<(SweepAxis, Vec<SweepPoint>)>> {
         ([], true) => &default,
         (asked, _) => asked,
     };
-    asked.iter().map(|text| one_sweep(args, text)).collect()
+    let mut sweeps: Vec<(SweepAxis, Vec<SweepPoint>)> = vec![];
+    for text in asked {
+        let (axis, points, note) = one_sweep(args, text)?;
+        if sweeps.iter().any(|(a, _)| *a == axis) {
+            let name = axis.name();
+            return Err(Error::input(format!(
+                "--sweep {text}: {name} is swept twice; give all its values in one list, --sweep {name}=LIST"
+            )));
+        }
+        sweeps.push((axis, points));
+        notes.extend(note);
+    }
+    Ok(sweeps)
 }
 
-fn one_sweep(args: &Args, text: &str) -> Result<(SweepAxis, Vec<SweepPoint>)> {
+/// Axis, points, and what has to be said about them.
+type OneSweep = (SweepAxis, Vec<SweepPoint>, Option<String>);
+
+fn one_sweep(args: &Args, text: &str) -> Result<OneSweep> {
+    if text == "none" {
+        return Err(Error::input(
+            "--sweep none: stands alone; leave out either it or the other sweeps",
+        ));
+    }
     let wrong = || {
         let names = SweepAxis::ALL.map(SweepAxis::name).join(", ");
         Error::input(format!(
@@ -281,37 +309,37 @@ fn one_sweep(args: &Args, text: &str) -> Result<(SweepAxis, Vec<SweepPoint>)> {
     let axis = SweepAxis::ALL.into_iter().find(|a| a.name() == name).ok_or_else(wrong)?;
     let values = numbers(&format!("--sweep {name}"), list)?;
     if axis == SweepAxis::Imbalance {
-        return Ok((axis, imbalance_points(args, &values, None)?));
+        let (points, note) = imbalance_points(args, "--sweep imb=", &values, None)?;
+        return Ok((axis, points, note));
     }
     let base = params(args, args.profile.counts()?, sweep_batches(args));
     let point = |&value: &f64| {
-        Ok(SweepPoint { value, setup: Setup::new(axis.apply(base.clone(), value)?)? })
+        let params =
+            axis.apply(base.clone(), value).map_err(|e| Error::input(format!("--sweep {e}")))?;
+        let asked = |e: Error| Error::input(format!("--sweep {name}={value}: {e}"));
+        Ok(SweepPoint { value, setup: Setup::new(params).map_err(asked)? })
     };
-    Ok((axis, values.iter().map(point).collect::<Result<_>>()?))
+    Ok((axis, values.iter().map(point).collect::<Result<_>>()?, None))
 }
 
-fn imbalance_points(args: &Args, values: &[f64], kappa: Option<f64>) -> Result<Vec<SweepPoint>> {
-    if !args.profile.has_imbalance() {
-        return Err(Error::input(format!(
-            "--sweep imb: the counts of {} are fixed; use --profile exp or step",
-            args.profile.profile
-        )));
-    }
-    let largest = values.iter().copied().fold(1.0, f64::max);
-    let profile = args.profile.with_room_for(largest);
-    let point = |&imb: &f64| {
-        let counts = profile.counts_at(imb)?;
+/// Two decades and the balanced case are enough for an exponent at one stage.
+const STAGE_IMBALANCES: [f64; 4] = [2.0, 10.0, 50.0, 200.0];
+
+/// One point per imbalance factor, at concentration `kappa` if it is given.
+fn imbalance_points(
+    args: &Args,
+    flag: &str,
+    values: &[f64],
+    kappa: Option<f64>,
+) -> Result<(Vec<SweepPoint>, Option<String>)> {
+    let (counts, note) = args.profile.swept(flag, values)?;
+    let point = |counts| {
         let mut params = params(args, counts, sweep_batches(args));
         params.concentration = kappa.unwrap_or(params.concentration);
         // Counts are whole numbers: the slope is taken against the factor they really have.
         Ok(SweepPoint { value: params.counts.imbalance_factor(), setup: Setup::new(params)? })
     };
-    values.iter().map(point).collect()
-}
-
-/// Two decades and the balanced case are enough for an exponent at one stage.
-fn stage(args: &Args, kappa: f64) -> Result<Vec<SweepPoint>> {
-    imbalance_points(args, &[2.0, 10.0, 50.0, 200.0], Some(kappa))
+    Ok((counts.into_iter().map(point).collect::<Result<_>>()?, note))
 }
 
 /// A comma list of numbers.

@@ -37,10 +37,10 @@ pub(crate) struct EasyArgs {
     #[arg(long, default_value_t = 200)]
     anchors: usize,
     /// Concentrations (training stages), one curve each.
-    #[arg(long, default_value = "0,64,128,256,512")]
+    #[arg(long, default_value = "0,64,128,256,512", allow_hyphen_values = true)]
     stages: String,
     /// Temperatures for the number of negatives that carry 90 and 99 % (at --concentration).
-    #[arg(long, default_value = "0.05,0.07,0.1,0.2,0.5,1")]
+    #[arg(long, default_value = "0.05,0.07,0.1,0.2,0.5,1", allow_hyphen_values = true)]
     temperatures: String,
     /// Q_p,Q_n of mining; may be repeated.
     #[arg(long, default_values_t = ["10,100".to_string(), "10,300".into(), "50,300".into()])]
@@ -95,7 +95,8 @@ impl EasyArgs {
     }
 }
 
-fn pair(text: &str) -> Result<(usize, usize)> {
+/// Q_p,Q_n as it is typed.
+pub(crate) fn pair(text: &str) -> Result<(usize, usize)> {
     let parsed = text.split_once(',').and_then(|(p, n)| Some((p.parse().ok()?, n.parse().ok()?)));
     parsed.filter(|&(p, n)| p > 0 && n > 0).ok_or_else(|| {
         rescom::Error::input(format!("--mine {text}: expected Q_p,Q_n, two numbers of at least 1"))

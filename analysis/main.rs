@@ -2,6 +2,7 @@
 
 mod dual_imbalance;
 mod easy_pairs;
+mod features_file;
 mod from_features;
 mod output;
 mod profile;

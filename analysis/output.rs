@@ -2,7 +2,7 @@
 
 use crate::terminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rescom::report::sim::ReportFile;
+use rescom::report::sim::{ReportFile, json_text};
 use rescom::{Error, Result};
 use std::{
     io::IsTerminal,
@@ -100,7 +100,7 @@ impl CommonArgs {
             write_report(&folder, &files()?)?;
         }
         if self.json {
-            terminal::print(format_args!("{:#}\n", json()));
+            terminal::print(format_args!("{}", json_text(&json())));
         } else {
             let report = folder.join("report.md");
             terminal::print(format_args!("{summary}report: {}\n", report.display()));
@@ -109,18 +109,61 @@ impl CommonArgs {
     }
 }
 
-/// The command line as it can be typed again: arguments with other characters are quoted.
+/// The command line that gives this result again, as it can be typed: arguments with other characters
+/// are quoted, and what does not change the result is left out.
 pub(crate) fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+".contains(c);
-    let quote = |a: String| {
-        if a.chars().all(plain) && !a.is_empty() {
-            a
-        } else {
-            format!("'{}'", a.replace('\'', "'\\''"))
-        }
-    };
+    let words = that_matter(std::env::args().skip(1));
     std::iter::once("rescom-sim".to_string())
-        .chain(std::env::args().skip(1).map(quote))
+        .chain(words.into_iter().map(quote))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The arguments without `--threads N` and `--json`, which decide on how fast the result comes and
+/// where it goes; what follows `--` is no option.
+fn that_matter(args: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut args = args.into_iter();
+    let mut kept = vec![];
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--json" => {}
+            "--threads" => drop(args.next()),
+            _ if arg.starts_with("--threads=") => {}
+            "--" => {
+                kept.push(arg);
+                kept.extend(args.by_ref());
+            }
+            _ => kept.push(arg),
+        }
+    }
+    kept
+}
+
+fn quote(arg: String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+".contains(c);
+    if arg.chars().all(plain) && !arg.is_empty() {
+        arg
+    } else {
+        format!("'{}'", arg.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_change_the_result_is_left_out_of_the_command() {
+        let kept = |line: &str| that_matter(line.split(' ').map(String::from)).join(" ");
+        assert_eq!(kept("--threads 3 easy-pairs --json --seed 4"), "easy-pairs --seed 4");
+        assert_eq!(kept("easy-pairs --threads=3 --dim 8"), "easy-pairs --dim 8");
+        assert_eq!(kept("from-features --json -- --json"), "from-features -- --json");
+    }
+
+    #[test]
+    fn other_characters_are_quoted() {
+        assert_eq!(quote("a b".into()), "'a b'");
+        assert_eq!(quote("it's".into()), "'it'\\''s'");
+        assert_eq!(quote("imb=1,10".into()), "imb=1,10");
+    }
 }

@@ -7,6 +7,12 @@ use std::path::Path;
 /// Class counts of Places-LT, shipped with the program.
 const PLACES_LT: &str = include_str!("../assets/priors/places_lt.csv");
 
+/// Imbalance factor where none is given.
+const DEFAULT_IMB: f64 = 10.0;
+
+/// Images that the smallest class of a sweep has at least, so that its count is not all rounding.
+const LEAST_IN_SWEEP: f64 = 5.0;
+
 /// Which class counts to use.
 #[derive(clap::Args, Clone)]
 pub(crate) struct ProfileArgs {
@@ -14,58 +20,134 @@ pub(crate) struct ProfileArgs {
     /// class,count) or list:FILE.txt (lines "path label").
     #[arg(long, default_value = "exp")]
     pub(crate) profile: String,
-    /// Number of classes C (exp and step).
+    /// Number of classes C (exp and step; default 10).
     #[arg(long)]
     pub(crate) classes: Option<usize>,
-    /// Imbalance factor, largest class over smallest, at least 1 (100, not 0.01).
-    #[arg(long, default_value_t = 10.0)]
-    pub(crate) imb: f64,
+    /// Imbalance factor, largest class over smallest, at least 1 (100, not 0.01; default 10). Not for
+    /// counts that are fixed.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) imb: Option<f64>,
     /// Images of the largest class (exp and step; default 5000).
     #[arg(long)]
     pub(crate) n_max: Option<u64>,
 }
 
-impl ProfileArgs {
-    /// The counts at the given imbalance factor.
-    pub(crate) fn counts_at(&self, imb: f64) -> Result<ClassCounts> {
-        let imb = ImbalanceFactor::new(imb)?;
-        let (classes, n_max) = match self.profile.as_str() {
-            "exp" | "step" => (self.classes.unwrap_or(10), self.n_max.unwrap_or(5000)),
-            "cifar10-lt" => (10, 5000),
-            "cifar100-lt" => (100, 500),
-            "fashion-mnist-lt" => (10, 6000),
-            _ => return self.fixed_counts(),
-        };
-        if let Some(other) = self.classes.filter(|c| *c != classes) {
-            let name = &self.profile;
-            return Err(Error::input(format!("--classes {other}: {name} has {classes} classes")));
-        }
-        if classes == 0 {
-            return Err(Error::input("--classes 0: expected at least 1"));
-        }
-        let profile = if self.profile == "step" {
-            LongTailProfile::Step(imb)
-        } else {
-            LongTailProfile::Exponential(imb)
-        };
-        profile.counts(classes, n_max)
-    }
+/// A profile whose counts follow from an imbalance factor.
+struct Shape {
+    classes: usize,
+    n_max: u64,
+    step: bool,
+}
 
+impl Shape {
+    /// Counts at the factor `imb`, which the option `flag` asks for.
+    fn counts(&self, flag: &str, imb: f64) -> Result<ClassCounts> {
+        let asked = |e: Error| Error::input(format!("{flag}: {e}"));
+        let factor = ImbalanceFactor::new(imb).map_err(asked)?;
+        let profile = if self.step {
+            LongTailProfile::Step(factor)
+        } else {
+            LongTailProfile::Exponential(factor)
+        };
+        profile.counts(self.classes, self.n_max).map_err(|e| {
+            let most = self.n_max;
+            asked(Error::input(format!(
+                "{e}; the largest class has {most}, so a factor of {most} is the most"
+            )))
+        })
+    }
+}
+
+impl ProfileArgs {
     /// The counts asked for.
     pub(crate) fn counts(&self) -> Result<ClassCounts> {
-        self.counts_at(self.imb)
+        let imb = self.imb.unwrap_or(DEFAULT_IMB);
+        match self.shape()? {
+            Some(shape) => shape.counts(&format!("--imb {imb}"), imb),
+            None => self.fixed_counts(),
+        }
+    }
+
+    /// The counts at each of several imbalance factors, which the option `flag` (as it is typed, up to
+    /// the list) asks for. The largest class is the same at all of them: larger than the profile's where
+    /// the smallest would be left with fewer than five images. The text says so, if it was needed.
+    pub(crate) fn swept(
+        &self,
+        flag: &str,
+        imbs: &[f64],
+    ) -> Result<(Vec<ClassCounts>, Option<String>)> {
+        let Some(mut shape) = self.shape()? else {
+            return Err(Error::input(format!(
+                "{}: the counts of {} are fixed; use --profile exp or step",
+                flag.trim_end_matches('='),
+                self.profile
+            )));
+        };
+        let most = imbs.iter().copied().fold(1.0, f64::max);
+        let needed = (LEAST_IN_SWEEP * most).ceil().min(1e15) as u64;
+        let note = (needed > shape.n_max).then(|| {
+            format!(
+                "{}: the largest class has {needed} images at every factor instead of {}, so that the smallest has {LEAST_IN_SWEEP} at {most}",
+                flag.trim_end_matches('='),
+                shape.n_max
+            )
+        });
+        shape.n_max = shape.n_max.max(needed);
+        let at = |&imb: &f64| {
+            // A list that was typed is named with the value; otherwise it is the option's own.
+            let asked = if flag.ends_with('=') { format!("{flag}{imb}") } else { flag.to_string() };
+            shape.counts(&asked, imb)
+        };
+        Ok((imbs.iter().map(at).collect::<Result<_>>()?, note))
     }
 
     /// True if the counts follow from an imbalance factor, so that it can be swept.
     pub(crate) fn has_imbalance(&self) -> bool {
-        let known = ["exp", "step", "cifar10-lt", "cifar100-lt", "fashion-mnist-lt"];
-        known.contains(&self.profile.as_str())
+        self.named().is_some()
     }
 
-    /// The same profile with room for the imbalance factor `imb` in its smallest class.
-    pub(crate) fn with_room_for(&self, imb: f64) -> Self {
-        let n_max = self.n_max.unwrap_or(5000).max((5.0 * imb).ceil().min(1e15) as u64);
-        Self { n_max: Some(n_max), ..self.clone() }
+    /// Classes and images of the largest class of a profile that takes an imbalance factor, None where
+    /// the user chooses them.
+    fn named(&self) -> Option<Option<(usize, u64)>> {
+        match self.profile.as_str() {
+            "exp" | "step" => Some(None),
+            "cifar10-lt" => Some(Some((10, 5000))),
+            "cifar100-lt" => Some(Some((100, 500))),
+            "fashion-mnist-lt" => Some(Some((10, 6000))),
+            _ => None,
+        }
+    }
+
+    /// The shape of the counts, or None if they are fixed; refuses options that would change nothing.
+    fn shape(&self) -> Result<Option<Shape>> {
+        let name = &self.profile;
+        let Some(named) = self.named() else {
+            return match (self.imb, self.n_max) {
+                (Some(imb), _) => Err(Error::input(format!(
+                    "--imb {imb}: the counts of {name} are fixed; leave it out, or use --profile exp or step"
+                ))),
+                (_, Some(n)) => Err(Error::input(format!(
+                    "--n-max {n}: the counts of {name} are fixed; leave it out, or use --profile exp or step"
+                ))),
+                _ => Ok(None),
+            };
+        };
+        let (classes, n_max) =
+            named.unwrap_or((self.classes.unwrap_or(10), self.n_max.unwrap_or(5000)));
+        if let Some(other) = self.classes.filter(|c| *c != classes) {
+            return Err(Error::input(format!("--classes {other}: {name} has {classes} classes")));
+        }
+        if let Some(other) = self.n_max.filter(|n| *n != n_max) {
+            return Err(Error::input(format!(
+                "--n-max {other}: the largest class of {name} has {n_max} images; use --profile exp or step"
+            )));
+        }
+        for (flag, value) in [("--classes", classes as u64), ("--n-max", n_max)] {
+            if value == 0 {
+                return Err(Error::input(format!("{flag} 0: expected at least 1")));
+            }
+        }
+        Ok(Some(Shape { classes, n_max, step: name == "step" }))
     }
 
     fn fixed_counts(&self) -> Result<ClassCounts> {
@@ -96,19 +178,28 @@ fn read(file: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::input(format!("{file}: not a text file (UTF-8)")))
 }
 
-/// "class,count" with a header line; every class 0..C once, in any order.
+/// "class,count" with a header line; every class 0..C once, in any order. Spaces around cells, quotes
+/// and lines without anything are let pass.
 fn parse_counts(text: &str, file: &str) -> Result<ClassCounts> {
     let mut counts = std::collections::BTreeMap::new();
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|e| Error::input(format!("{file}: {e}")))?;
-    if header.iter().map(str::trim).ne(["class", "count"]) {
-        return Err(Error::input(format!("{file}, line 1: expected the columns class,count")));
+    let cells = |line: &str| -> Vec<String> {
+        line.split(',').map(|c| c.trim().trim_matches('"').trim().to_string()).collect()
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
+    let (first, header) = lines.next().unwrap_or((0, ""));
+    if cells(header) != ["class", "count"] {
+        let line = first + 1;
+        return Err(Error::input(format!("{file}, line {line}: expected the columns class,count")));
     }
-    for (i, row) in reader.deserialize::<(usize, u64)>().enumerate() {
-        let line = i + 2;
-        let wrong = |what: String| Error::input(format!("{file}, line {line}: {what}"));
-        let (class, count) =
-            row.map_err(|_| wrong("expected two whole numbers, class,count".into()))?;
+    for (i, row) in lines {
+        let wrong = |what: String| Error::input(format!("{file}, line {}: {what}", i + 1));
+        let numbers = |cells: &[String]| match cells {
+            [class, count] => Some((class.parse::<usize>().ok()?, count.parse::<u64>().ok()?)),
+            _ => None,
+        };
+        let (class, count) = numbers(&cells(row))
+            .ok_or_else(|| wrong("expected two whole numbers, class,count".into()))?;
         if count == 0 {
             return Err(wrong(format!(
                 "class {class} has 0 images; every class needs at least one"

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use safetensors::{Dtype, tensor::TensorView};
+use rescom::sim::{Estimate, log_log_slope};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn rescom_sim(args: &[&str], folder: &Path) -> Output {
@@ -71,6 +71,14 @@ fn the_dual_imbalance_json_has_what_it_promises() {
         });
         assert!(norms[0].iter().zip(&norms[1]).all(|(raw, tangent)| raw > tangent));
     }
+    let rows = |of: &Value| of["rows"].as_array().unwrap().len();
+    assert_eq!(
+        (&result["sweeps"][0]["axis"], rows(&result["sweeps"][0])),
+        (&"imb".into(), 2 * 208)
+    );
+    assert_eq!(rows(&result["stages"][0]), 4 * 2 * 52);
+    assert_eq!(result["easy_pairs"]["stages"].as_array().unwrap().len(), 5);
+    assert!(result["easy_pairs"]["temperatures"][0]["mining"][0]["pairs_kept"].is_f64());
     assert!(!folder.path().join("reports").exists(), "--json alone writes no files");
 }
 
@@ -102,63 +110,91 @@ fn results_are_the_same_bytes_for_a_seed_and_the_report_is_whole() {
     assert!(report.contains("--seed 4") && !report.contains("NaN"));
 }
 
+/// `--threads` says how fast a result comes, and is no part of it.
+#[test]
+fn the_json_is_the_same_bytes_at_any_number_of_threads() {
+    let studies =
+        [[&["dual-imbalance"], &SMALL[..]].concat(), vec!["easy-pairs", "--anchors", "8"]];
+    for study in studies {
+        let run = |threads: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let args = [&study[..], &["--out", "there", "--json", "--threads", threads]].concat();
+            let output = rescom_sim(&args, folder.path());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let file = std::fs::read(folder.path().join("there/results.json")).unwrap();
+            assert!(output.stdout == file, "what is printed is what is written");
+            file
+        };
+        let one = run("1");
+        assert!(one == run("3"), "{study:?}");
+        assert!(!String::from_utf8(one).unwrap().contains("--threads"));
+    }
+}
+
+/// A profile by name has few images in its tail; its default sweep goes to 1000 all the same, and says
+/// how.
+#[test]
+fn every_named_profile_runs_with_the_default_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    for (profile, raised) in [
+        ("cifar100-lt", Some("5000 images")),
+        ("cifar10-lt", None),
+        ("fashion-mnist-lt", None),
+        ("step", None),
+    ] {
+        let size = ["--batches", "2", "--sweep-batches", "2", "--dim", "4", "--batch", "4"];
+        let keys = ["--keys-per-class", "1", "--stages", "0", "--json"];
+        let args = [&["dual-imbalance", "--profile", profile], &size[..], &keys].concat();
+        let output = rescom_sim(&args, folder.path());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{profile}: {stderr}");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = result["sweeps"][0]["rows"].as_array().unwrap();
+        let largest = rows.iter().map(|r| r["value"].as_f64().unwrap()).fold(0.0, f64::max);
+        assert!((largest - 1000.0).abs() < 250.0, "{profile}: {largest}");
+        let notes = result["notes"].as_array().unwrap();
+        assert_eq!(!notes.is_empty(), raised.is_some(), "{profile}: {notes:?}");
+        if let Some(raised) = raised {
+            assert!(notes[0].as_str().unwrap().contains(raised), "{notes:?}");
+            assert!(stderr.contains(raised), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn counts_may_have_spaces_and_blank_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c.csv"), "class, count\n\n1, 50\n\n0 , 100\n").unwrap();
+    let size = ["--batches", "2", "--dim", "4", "--batch", "4", "--json"];
+    let args = [&["dual-imbalance", "--profile", "counts:c.csv"], &size[..]].concat();
+    assert_eq!(json(&args, folder.path())["profile"]["counts"], serde_json::json!([100, 50]));
+}
+
 #[test]
 fn easy_pairs_writes_its_report() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["easy-pairs", "--anchors", "8", "--dim", "16", "--stages", "0,64"];
     let output = rescom_sim(&args, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = folder.path().join("reports/runs/easy-pairs");
     for name in ["report.md", "easy-pairs.png", "hard-negatives.svg", "easy-pairs.csv"] {
-        assert!(folder.path().join("reports/runs/easy-pairs").join(name).exists(), "{name}");
+        assert!(report.join(name).exists(), "{name}");
     }
     let result = json(&[&args[..], &["--json"]].concat(), folder.path());
     assert_eq!(result["stages"].as_array().unwrap().len(), 2);
-}
-
-/// Writes a safetensors file of float32 features, int64 labels and training counts.
-fn save(folder: &Path, features: &[f32], dim: usize, labels: &[i64], counts: &[i64]) -> PathBuf {
-    let bytes = |v: &[i64]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
-    let data: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let (labels, counts) = (bytes(labels), bytes(counts));
-    let shape = vec![features.len() / dim, dim];
-    let tensors = [
-        ("features", TensorView::new(Dtype::F32, shape, &data).unwrap()),
-        ("labels", TensorView::new(Dtype::I64, vec![labels.len() / 8], &labels).unwrap()),
-        ("train_counts", TensorView::new(Dtype::I64, vec![counts.len() / 8], &counts).unwrap()),
-    ];
-    let path = folder.join("features.safetensors");
-    safetensors::serialize_to_file(tensors, None, &path).unwrap();
-    path
-}
-
-#[test]
-fn features_of_a_network_are_measured_exactly() {
-    let folder = tempfile::tempdir().unwrap();
-    // Three rows of class 0 and one of class 1, in the plane; by hand at T = 1.
-    let path = save(folder.path(), &[1., 0., 0., 2., 1., 0., 0., -3.], 2, &[0, 0, 0, 1], &[200, 5]);
-    let path = path.to_str().unwrap();
-    let result = json(&["from-features", path, "--temperature", "1", "--json"], folder.path());
-    let e = std::f64::consts::E;
-    // Rows 0 and 2 are equal: keys at cosine 0, 1, 0; row 1 has 0, 0, -1.
-    let (first, second) = (e + 2.0, 2.0 + 1.0 / e);
-    let negative = (2.0 / first + 1.0 / (e * second)) / 4.0;
-    let positive = (2.0 * ((1.0 / first - 0.5).abs() + (e / first - 0.5).abs())
-        + 2.0 * (1.0 / second - 0.5f64).abs())
-        / 4.0;
-    let mass = &result["gradient_mass"];
-    let close = |v: &Value, x: f64| assert!((v.as_f64().unwrap() - x).abs() < 1e-12, "{v} {x}");
-    close(&mass["negative"][0][1], negative);
-    close(&mass["positive"][0][0], positive);
-    close(&result["gradient_mass_per_class"][0], positive + negative);
-    close(&mass["negative"][1][0], 0.0);
-    assert_eq!(result["anchors_without_positives"], 1);
-    let similarity = &result["positive_similarity"];
-    close(&similarity["per_class"][0]["mean"], 2.0 / 6.0);
-    assert_eq!(similarity["per_group"]["many"]["count"], 6);
-    assert_eq!(similarity["per_class"][1]["mean"], Value::Null);
-    assert!(
-        rescom_sim(&["from-features", path, "--max-rows", "3"], folder.path()).status.success()
-    );
+    for run in ["stages", "temperatures"].map(|r| &result[r][1]) {
+        let shares = run["carried"]["gradient_share"].as_array().unwrap();
+        let shares: Vec<f64> = shares.iter().map(|v| v.as_f64().unwrap()).collect();
+        let ranks = run["carried"]["hardest_negatives"].as_array().unwrap();
+        assert_eq!((ranks.len(), ranks[1].as_u64()), (shares.len(), Some(6)));
+        assert!(shares.windows(2).all(|w| w[0] <= w[1]) && shares[0] > 0.0 && shares[179] <= 1.0);
+    }
+    // Two stages and six temperatures, three pairs of Q_p and Q_n, three shares each.
+    let lines =
+        |name: &str| std::fs::read_to_string(report.join(name)).unwrap().lines().count() - 1;
+    assert_eq!(lines("easy-mining.csv"), 8 * 3 * 3);
+    assert_eq!(lines("easy-summary.csv"), 8 * 5);
+    assert_eq!(lines("easy-carried.csv"), 8 * 180);
 }
 
 #[test]
@@ -170,13 +206,11 @@ fn bad_input_is_one_line_and_exit_code_2() {
     write("words.csv", "class,count\n0,five\n");
     write("empty.txt", "");
     write("list.txt", "a.png 0\nb.png one\n");
-    write("cut.safetensors", "x");
-    let nan = save(folder.path(), &[f32::NAN, 1.0], 1, &[0, 0], &[3]);
-    std::fs::rename(nan, folder.path().join("nan.safetensors")).unwrap();
-    let range = save(folder.path(), &[1.0, 1.0], 1, &[0, 7], &[3]);
-    std::fs::rename(range, folder.path().join("range.safetensors")).unwrap();
+    write("blank.csv", "class,count\n\n0,5\n\n1,five\n");
+    write("three.csv", "class,count\n0,5,7\n");
+    write("huge.csv", "class,count\n0,18446744073709551615\n1,1\n");
     let dual = |args: &[&'static str]| [&["dual-imbalance"], args].concat();
-    let from = |file: &'static str| vec!["from-features", file];
+    let easy = |args: &[&'static str]| [&["easy-pairs"], args].concat();
     for (args, expected) in [
         (dual(&["--imb", "0.01"]), "at least 1"),
         (dual(&["--classes", "0"]), "at least 1"),
@@ -194,11 +228,33 @@ fn bad_input_is_one_line_and_exit_code_2() {
         (dual(&["--sweep", "speed=1,2"]), "--sweep speed=1,2"),
         (dual(&["--sweep", "imb=1,x"]), "\"x\" is not a number"),
         (dual(&["--sweep", "imb=0.5"]), "at least 1"),
-        (from("absent.safetensors"), "cannot read absent.safetensors"),
-        (from("cut.safetensors"), "not a whole safetensors file"),
-        (from("nan.safetensors"), "row 0, column 0 is NaN"),
-        (from("range.safetensors"), "row 1 has label 7; expected 0..1"),
-        (vec!["easy-pairs", "--negatives", "0"], "negatives 0"),
+        (dual(&["--profile", "counts:blank.csv"]), "line 5: expected two whole numbers"),
+        (dual(&["--profile", "counts:three.csv"]), "line 2: expected two whole numbers"),
+        (dual(&["--profile", "counts:huge.csv"]), "images in all"),
+        (dual(&["--imb", "-1"]), "--imb -1: imbalance factor -1: expected n_max/n_min"),
+        (dual(&["--temperature", "-1"]), "temperature -1: expected"),
+        (dual(&["--stages", "-1,2"]), "concentration -1: expected"),
+        (
+            dual(&["--profile", "cifar100-lt", "--imb", "1000"]),
+            "--imb 1000: class counts: class 90",
+        ),
+        (dual(&["--sweep", "imb=1e17"]), "--sweep imb=100000000000000000: class counts"),
+        (dual(&["--sweep", "keys=0.5"]), "--sweep keys=0.5: expected a whole number"),
+        (dual(&["--sweep", "temperature=0"]), "--sweep temperature=0: temperature 0"),
+        (
+            dual(&["--profile", "places-lt", "--imb", "5"]),
+            "--imb 5: the counts of places-lt are fixed",
+        ),
+        (dual(&["--profile", "places-lt", "--n-max", "5"]), "--n-max 5: the counts"),
+        (dual(&["--profile", "places-lt", "--sweep", "imb=1,2"]), "--sweep imb: the counts"),
+        (dual(&["--profile", "cifar10-lt", "--n-max", "500"]), "--n-max 500: the largest class"),
+        (
+            dual(&["--sweep", "temperature=0.1", "--sweep", "temperature=0.2"]),
+            "--sweep temperature=0.2: temperature is swept twice",
+        ),
+        (dual(&["--sweep", "keys=5", "--sweep", "none"]), "--sweep none: stands alone"),
+        (easy(&["--negatives", "0"]), "negatives 0"),
+        (easy(&["--tail-concentration", "3"]), "--tail-concentration"),
     ] {
         let out = rescom_sim(&args, folder.path());
         let message = String::from_utf8(out.stderr).unwrap();
@@ -209,37 +265,85 @@ fn bad_input_is_one_line_and_exit_code_2() {
     }
 }
 
-/// `reports/dual-imbalance` is what the program gives today: every ratio within its tolerance.
-/// The command stands in its report.md.
+/// Lines of a CSV file whose numbers are equal within a tolerance; float32 sums differ between
+/// processors in their last digits.
+fn assert_same_table(name: &str, old: &[&str], new: &[&str]) {
+    assert_eq!(old.len(), new.len(), "{name}");
+    for (a, b) in old.iter().zip(new) {
+        assert_eq!(a.split(',').count(), b.split(',').count(), "{name}");
+        for (x, y) in a.split(',').zip(b.split(',')) {
+            let same = match (x.parse::<f64>(), y.parse::<f64>()) {
+                (Ok(x), Ok(y)) => (x - y).abs() <= 1e-3 * x.abs() + 1e-9,
+                _ => x == y,
+            };
+            assert!(same, "{name}: {a} {b}");
+        }
+    }
+}
+
+/// `reports/dual-imbalance` is what the program gives today: every number of its tables within a
+/// tolerance, of the sweep the first points. The command stands in its report.md.
 #[test]
 fn the_committed_report_is_regenerated() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/dual-imbalance");
-    let old = std::fs::read_to_string(committed.join("ratios.csv")).unwrap();
-    let result: Value =
-        serde_json::from_slice(&std::fs::read(committed.join("results.json")).unwrap()).unwrap();
+    let read = |folder: &Path, name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let result: Value = serde_json::from_str(&read(&committed, "results.json")).unwrap();
     let command = result["command"].as_str().unwrap();
-    let report = std::fs::read_to_string(committed.join("report.md")).unwrap();
-    assert!(report.contains(command));
+    assert!(read(&committed, "report.md").contains(command));
     let folder = tempfile::tempdir().unwrap();
-    // Sweeps and stages have streams of their own: leaving them out moves nothing.
-    let mut args: Vec<&str> = command.split(' ').skip(1).collect();
-    let out = args.iter().position(|a| *a == "--out").unwrap();
-    args[out + 1] = "again";
-    args.extend(["--sweep", "none", "--stages", "none"]);
+    // Sweeps and stages have streams of their own, and each point of a sweep has: leaving some out
+    // moves nothing.
+    assert!(
+        command.contains(" --sweep imb=1,2,5,"),
+        "the first points are measured again: {command}"
+    );
+    let mut args = vec![];
+    let mut words = command.split(' ').skip(1);
+    while let Some(word) = words.next() {
+        match word {
+            "--out" | "--sweep" => drop(words.next()),
+            _ => args.push(word),
+        }
+    }
+    args.extend(["--out", "again", "--sweep", "imb=1,2", "--stages", "none"]);
     let output = rescom_sim(&args, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let new = std::fs::read_to_string(folder.path().join("again/ratios.csv")).unwrap();
-    assert_eq!(old.lines().count(), new.lines().count());
-    for (a, b) in old.lines().zip(new.lines()).skip(1) {
-        let (a, b): (Vec<_>, Vec<_>) = (a.split(',').collect(), b.split(',').collect());
-        assert_eq!(a[..5], b[..5]);
-        for (x, y) in a[5..].iter().zip(&b[5..]) {
-            // float32 sums differ between processors in their last digits.
-            let same = match (x.parse::<f64>(), y.parse::<f64>()) {
-                (Ok(x), Ok(y)) => (x - y).abs() <= 1e-3 * x.abs(),
-                _ => x == y,
+    let again = folder.path().join("again");
+    for name in ["ratios.csv", "mass.csv", "norms.csv", "easy-pairs.csv"] {
+        let (old, new) = (read(&committed, name), read(&again, name));
+        let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+        assert_same_table(name, &old, &new);
+    }
+    let (old, new) = (read(&committed, "sweep-imb.csv"), read(&again, "sweep-imb.csv"));
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    assert!(new.len() > 400);
+    assert_same_table("sweep-imb.csv", &old[..new.len()], &new);
+    assert_slopes(&result, &old);
+}
+
+/// The slopes of results.json follow from the rows of sweep-imb.csv.
+fn assert_slopes(result: &Value, sweep: &[&str]) {
+    let form = result["parameters"]["form"].as_str().unwrap();
+    let slopes = result["slopes"].as_array().unwrap();
+    assert_eq!(slopes.len(), 8);
+    for cell in slopes {
+        let mining = if cell["mining"] == true { "yes" } else { "no" };
+        let (loss, queue) = (cell["loss"].as_str().unwrap(), cell["queue"].as_str().unwrap());
+        for statistic in ["batch_level", "siamese_level", "same_class", "gradient_norm"] {
+            let of_line = |line: &&str| -> Option<(f64, Estimate)> {
+                let cells: Vec<&str> = line.split(',').collect();
+                let number = |i: usize| cells[i].parse().ok();
+                let estimate = Estimate { mean: number(6)?, low: number(7)?, high: number(8)? };
+                (cells[1..6] == [form, loss, queue, mining, statistic])
+                    .then_some((number(0)?, estimate))
             };
-            assert!(same, "{a:?} {b:?}");
+            let points: Vec<_> = sweep.iter().filter_map(of_line).collect();
+            assert_eq!(points.len(), 10, "{statistic}");
+            let slope = log_log_slope(&points);
+            for (name, value) in [("mean", slope.mean), ("low", slope.low), ("high", slope.high)] {
+                let seen = cell[statistic][name].as_f64().unwrap();
+                assert!((seen - value).abs() < 1e-4, "{statistic} {name}: {seen} {value}");
+            }
         }
     }
 }

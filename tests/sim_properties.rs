@@ -204,6 +204,35 @@ fn odd_settings_are_defined_or_null_and_never_nan_in_the_matrix() {
     }
 }
 
+/// 8142 classes, iNaturalist's number, with Pareto-like counts and B = 256.
+#[test]
+fn thousands_of_classes_are_simulated() {
+    let counts = (1..=8142u64).map(|rank| (1000 / rank).max(2) + 90 / (1 + rank / 100)).collect();
+    let counts = ClassCounts::new(counts).unwrap();
+    let mut p = params(counts.clone());
+    (p.batch, p.keys_per_class, p.batches, p.dim) = (256, 4, 3, 32);
+    p.concentration = 100.0;
+    let result = study(p);
+    assert!(result.groups.len() < 30 && !result.groups.single_classes());
+    for cell in &result.cells {
+        let total = cell.mass.total();
+        assert!(total.iter().flatten().all(|v| v.is_finite() && *v >= 0.0));
+        let sum: f64 = cell.by_shot.iter().map(|g| g.share.mean).sum();
+        assert_eq!(cell.by_shot.len(), 3);
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        // Weights per anchor are close to equal here, so a plain anchor's mass follows its images.
+        for group in
+            cell.by_shot.iter().filter(|_| !cell.balanced_loss && cell.form == LossForm::Out)
+        {
+            let relative = group.share.mean / group.images;
+            assert!((0.7..1.4).contains(&relative), "{:?} {:?}: {relative}", cell.source, group);
+        }
+    }
+    let plain = result.cell(LossForm::Out, false, KeySource::Fifo, false).unwrap();
+    let batch = plain.ratio(Statistic::BatchLevel).mean;
+    assert!(batch > 20.0, "the head's anchors are more often in a batch: {batch}");
+}
+
 fn random_sims() -> impl Strategy<Value = (Vec<f64>, Vec<usize>)> {
     (1usize..40).prop_flat_map(|n| {
         (prop::collection::vec(-1.0..1.0f64, n), prop::collection::vec(0usize..3, n))
@@ -243,7 +272,7 @@ proptest! {
         let mut features = ndarray::Array2::from_shape_simple_fn((n, d), || rng.random_range(-1.0..1.0));
         let labels: Vec<usize> = (0..n).map(|_| rng.random_range(0..classes)).collect();
         let t = Temperature::new(10f64.powf(exponent)).unwrap();
-        let observed = observe(features.clone(), &labels, &vec![50; classes], t).unwrap();
+        let observed = observe(features.clone(), &labels, &vec![50; classes], t, &[(3, 4)]).unwrap();
         rescom::contrast::normalize_rows(&mut features);
         let rows = (features.view(), labels.as_slice());
         let loss = SupConLoss { form: LossForm::Out, temperature: t };

@@ -1,7 +1,9 @@
 //! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
 
-use super::{DualResults, SweepLine, ablation, loss_name};
-use crate::sim::{Cell, Estimate, Statistic, SweepAxis, heuristic_exponent, heuristic_ratio};
+use super::{DualResults, SweepLine, ablation, easy_json, loss_name};
+use crate::sim::{
+    Cell, Estimate, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
+};
 use serde_json::{Value, json};
 
 /// The whole result. Ratios that are not defined (fewer than three classes at the Siamese level,
@@ -44,6 +46,10 @@ pub fn dual_json(results: &DualResults) -> Value {
         "settings": cells.iter().map(|c| setting(results, c)).collect::<Vec<_>>(),
         "gradient_mass": cells.iter().map(|c| c.mass.total()).collect::<Vec<_>>(),
         "slopes": slopes(results),
+        "sweeps": sweeps(results),
+        "stages": stages(results),
+        "easy_pairs": easy_json(&results.easy, &results.easy_by_temperature),
+        "notes": results.notes,
         "seed": results.seed,
         "command": results.command,
     })
@@ -121,4 +127,32 @@ fn slopes(results: &DualResults) -> Vec<Value> {
         })
     };
     ablation(results).iter().map(one).collect()
+}
+
+/// Every row of every sweep, as in sweep-NAME.csv.
+fn sweeps(results: &DualResults) -> Vec<Value> {
+    let one = |(axis, rows): &(SweepAxis, Vec<SweepRow>)| json!({ "axis": axis.name(), "rows": rows.iter().map(sweep_row).collect::<Vec<_>>() });
+    results.sweeps.iter().map(one).collect()
+}
+
+/// Every row of the imbalance sweeps at the training stages, as in stages.csv.
+fn stages(results: &DualResults) -> Vec<Value> {
+    let one = |(kappa, rows): &(f64, Vec<SweepRow>)| json!({ "concentration": kappa, "rows": rows.iter().map(sweep_row).collect::<Vec<_>>() });
+    results.stages.iter().map(one).collect()
+}
+
+fn sweep_row(r: &SweepRow) -> Value {
+    json!({
+        "value": r.value,
+        "form": r.form.name(),
+        "loss": loss_name(r.balanced_loss),
+        "queue": r.source.name(),
+        "mining": r.mined,
+        "statistic": r.statistic.name(),
+        "mean": r.ratio.mean,
+        "low": r.ratio.low,
+        "high": r.ratio.high,
+        "theory": r.heuristic,
+        "mean_field": r.mean_field,
+    })
 }

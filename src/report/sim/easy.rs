@@ -1,87 +1,10 @@
-//! Figures, tables and JSON of the easy-pair study.
+//! Figures and text of the easy-pair study.
 
 use super::easy_figures::{carry_figure, curve_figure};
-use super::{ReportFile, json_bytes, measured, push_figure};
+use super::{ReportFile, easy_data, json_bytes, measured, push_figure};
 use crate::Result;
-use crate::report::{Table, significant};
+use crate::report::Table;
 use crate::sim::{EasyPairs, Estimate};
-use serde_json::{Value, json};
-
-/// Largest number of points of a curve in JSON and CSV.
-const POINTS: usize = 200;
-
-/// The results as JSON: curves thinned to 200 ranks.
-pub fn easy_json(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> Value {
-    let one = |e: &EasyPairs| {
-        let mined = |m: &crate::sim::Mined| {
-            json!({
-                "positives": m.kept.0, "negatives": m.kept.1, "pairs_kept": m.pairs,
-                "positive_gradient_kept": m.positive, "negative_gradient_kept": m.negative,
-                "gradient_after_mining": m.renormalised,
-            })
-        };
-        let sides = [("positive", &e.positive), ("negative", &e.negative)];
-        let curves = sides.map(|(side, c)| {
-            let thin = |v: &[f64]| ranks(v.len()).map(|r| v[r]).collect::<Vec<_>>();
-            json!({
-                "side": side,
-                "rank": ranks(c.logits.len()).map(|r| r + 1).collect::<Vec<_>>(),
-                "similarity": thin(&c.similarity),
-                "gradient_logits": thin(&c.logits),
-                "gradient_features": thin(&c.features),
-            })
-        });
-        json!({
-            "concentration": e.concentration,
-            "temperature": e.temperature,
-            "valley_rank": e.valley + 1,
-            "positives_pushed_away": e.pushed_away,
-            "negative_mass": e.escape,
-            "negatives_for_90_percent": e.carry_90_99[0],
-            "negatives_for_99_percent": e.carry_90_99[1],
-            "mining": e.mined.iter().map(mined).collect::<Vec<_>>(),
-            "curves": curves,
-        })
-    };
-    json!({
-        "stages": stages.iter().map(one).collect::<Vec<_>>(),
-        "temperatures": by_temperature.iter().map(one).collect::<Vec<_>>(),
-    })
-}
-
-fn ranks(n: usize) -> impl Iterator<Item = usize> {
-    let step = n.div_ceil(POINTS).max(1);
-    (0..n).step_by(step)
-}
-
-/// One row per stage, side and rank.
-pub(super) fn curve_table(stages: &[&EasyPairs]) -> Table {
-    let mut table = Table::new([
-        "concentration",
-        "temperature",
-        "side",
-        "rank",
-        "similarity",
-        "gradient_logits",
-        "gradient_features",
-    ]);
-    for e in stages {
-        for (side, c) in [("positive", &e.positive), ("negative", &e.negative)] {
-            for r in ranks(c.logits.len()) {
-                table.push([
-                    e.concentration.to_string(),
-                    e.temperature.to_string(),
-                    side.to_string(),
-                    (r + 1).to_string(),
-                    significant(c.similarity[r], 6),
-                    significant(c.logits[r], 6),
-                    significant(c.features[r], 6),
-                ]);
-            }
-        }
-    }
-    table
-}
 
 /// Markdown table of the stages.
 pub(super) fn stage_markdown(stages: &[EasyPairs]) -> String {
@@ -149,9 +72,9 @@ pub fn easy_files(
     let mut files = vec![];
     push_figure(&mut files, "easy-pairs", &curve_figure(stages))?;
     push_figure(&mut files, "hard-negatives", &carry_figure(stages, by_temperature))?;
-    let all: Vec<&EasyPairs> = stages.iter().collect();
-    files.push(("easy-pairs.csv".into(), curve_table(&all).csv().into_bytes()));
-    files.push(("results.json".into(), json_bytes(&easy_json(stages, by_temperature))));
+    files.extend(easy_data::tables(stages, by_temperature));
+    let json = easy_data::easy_json(stages, by_temperature);
+    files.push(("results.json".into(), json_bytes(&json)));
     let text = format!(
         "# Vanishing gradients of easy pairs\n\n`{command}`, {runtime:.1} s\n\n{}",
         section(stages, by_temperature)

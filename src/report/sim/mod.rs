@@ -5,14 +5,18 @@ mod dual_json;
 mod dual_tables;
 mod dual_text;
 mod easy;
+mod easy_data;
 mod easy_figures;
 mod findings;
 mod observed;
+mod observed_data;
 
 pub use dual_json::dual_json;
 pub use dual_text::dual_summary;
-pub use easy::{easy_files, easy_json};
-pub use observed::{observed_files, observed_json};
+pub use easy::easy_files;
+pub use easy_data::easy_json;
+pub use observed::observed_files;
+pub use observed_data::observed_json;
 
 use super::{Figure, interval, render};
 use crate::Result;
@@ -21,6 +25,7 @@ use crate::sim::{
     Cell, DualStudy, EasyPairs, Estimate, KeySource, Setup, Slope, Statistic, SweepAxis, SweepRow,
     log_log_slope,
 };
+use serde_json::Value;
 
 /// Size of one of two panels side by side, logical pixels: text of 9.7 units is 7 points high where
 /// the figure is as wide as a page (178 mm), and as high in a single panel of one column (84 mm).
@@ -48,6 +53,8 @@ pub struct DualResults {
     pub easy: Vec<EasyPairs>,
     /// Easy pairs by temperature.
     pub easy_by_temperature: Vec<EasyPairs>,
+    /// What has to be said about the sweeps (a largest class that had to be larger).
+    pub notes: Vec<String>,
     /// The seed.
     pub seed: u64,
     /// The command line that gives these results.
@@ -75,10 +82,7 @@ pub fn dual_files(results: &DualResults, runtime: f64) -> Result<Vec<ReportFile>
     if !results.stages.is_empty() {
         files.push(("stages.csv".into(), dual_tables::stage_table(results).csv().into_bytes()));
     }
-    let easy: Vec<&EasyPairs> = results.easy.iter().collect();
-    if !easy.is_empty() {
-        files.push(("easy-pairs.csv".into(), easy::curve_table(&easy).csv().into_bytes()));
-    }
+    files.extend(easy_data::tables(&results.easy, &results.easy_by_temperature));
     files.push(("report.md".into(), dual_text::report(results, runtime).into_bytes()));
     Ok(files)
 }
@@ -90,9 +94,44 @@ fn push_figure(files: &mut Vec<ReportFile>, name: &str, figure: &dyn Figure) -> 
     Ok(())
 }
 
-/// Pretty JSON with a final newline. Values built with `json!` always serialise.
-fn json_bytes(value: &serde_json::Value) -> Vec<u8> {
-    format!("{value:#}\n").into_bytes()
+fn json_bytes(value: &Value) -> Vec<u8> {
+    json_text(value).into_bytes()
+}
+
+/// JSON with a final newline, indented but for lists and objects that hold nothing but numbers and
+/// words: each of those is a line, so that a matrix reads row by row and a table line by line.
+pub fn json_text(value: &Value) -> String {
+    let mut out = String::new();
+    write_json(value, 0, &mut out);
+    out + "\n"
+}
+
+fn write_json(value: &Value, depth: usize, out: &mut String) {
+    let nested = |v: &Value| v.is_array() || v.is_object();
+    let line = |depth: usize| format!("\n{}", "  ".repeat(depth));
+    match value {
+        Value::Array(items) if items.iter().any(nested) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                out.push_str(&line(depth + 1));
+                write_json(item, depth + 1, out);
+            }
+            out.push_str(&line(depth));
+            out.push(']');
+        }
+        Value::Object(fields) if fields.values().any(nested) => {
+            out.push('{');
+            for (i, (name, item)) in fields.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                out.push_str(&format!("{}{}: ", line(depth + 1), Value::from(name.as_str())));
+                write_json(item, depth + 1, out);
+            }
+            out.push_str(&line(depth));
+            out.push('}');
+        }
+        flat => out.push_str(&flat.to_string()),
+    }
 }
 
 /// The remedies in words: "plain", "class-balanced loss", "class-balanced queue", "both".
@@ -243,5 +282,20 @@ mod tests {
     fn signs_are_as_long_as_digits() {
         let e = Estimate { mean: -0.5, low: -1.0, high: 1e-7 };
         assert_eq!(measured(e), "−0.500 [−1.00, 1.00e-7]");
+    }
+
+    use serde_json::json;
+
+    #[test]
+    fn json_is_the_same_value_with_rows_on_lines_of_their_own() {
+        let value = json!({
+            "matrix": [[1.5, 2.0], [null, -1e-7]],
+            "a \"name\"": { "of": [], "rows": [{ "x": 1, "y": "z" }, { "x": 2, "y": "w" }] },
+            "none": {},
+        });
+        let text = json_text(&value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.contains("\n    [1.5,2.0],\n    [null,-1e-7]\n  ],"), "{text}");
+        assert!(text.contains("\n      {\"x\":1,\"y\":\"z\"},\n"), "{text}");
     }
 }

@@ -1,12 +1,12 @@
-//! Figures, tables and JSON of measurements on real features.
+//! Figures and text of measurements on real features.
 
-use super::{ReportFile, json_bytes, push_figure};
+use super::{ReportFile, json_bytes, observed_data as data, push_figure};
 use crate::Result;
 use crate::report::{
     Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Series, Table, colors, significant,
 };
-use crate::sim::{ClassSimilarity, Observed};
-use serde_json::{Value, json};
+use crate::sim::Observed;
+use serde_json::Value;
 
 /// The published means of the positive similarity (ImageNet-LT, head/medium/tail).
 const PUBLISHED: [(&str, [f64; 3]); 3] = [
@@ -14,41 +14,6 @@ const PUBLISHED: [(&str, [f64; 3]); 3] = [
     ("SupCon+BS", [0.77, 0.68, 0.60]),
     ("MoCo+BS", [0.75, 0.64, 0.56]),
 ];
-
-fn similarity(s: &ClassSimilarity) -> Value {
-    json!({ "mean": s.mean, "count": s.count })
-}
-
-/// The results as JSON; `source` describes the input (file, rows used, temperature).
-pub fn observed_json(observed: &Observed, source: &Value) -> Value {
-    let rows = |m: &ndarray::Array2<f64>| -> Vec<Vec<f64>> {
-        m.rows().into_iter().map(|r| r.to_vec()).collect()
-    };
-    let totals = &observed.positive + &observed.negative;
-    let groups: serde_json::Map<String, Value> = observed
-        .densities
-        .iter()
-        .map(|d| (d.group.name().to_string(), similarity(&d.similarity)))
-        .collect();
-    json!({
-        "input": source,
-        "loss": observed.loss,
-        "anchors_without_positives": observed.without_positives,
-        "gradient_mass": { "positive": rows(&observed.positive), "negative": rows(&observed.negative) },
-        "gradient_mass_per_class": totals.sum_axis(ndarray::Axis(1)).to_vec(),
-        "feature_gradient_mass_per_class": observed.features_per_class,
-        "feature_gradient_norm_per_class": {
-            "raw": observed.norms_per_class,
-            "tangent": observed.tangent_norms_per_class,
-        },
-        "positive_similarity": {
-            "per_class": observed.similarity.iter().map(similarity).collect::<Vec<_>>(),
-            "per_group": groups,
-        },
-        "negative_gradient_carried": observed.carried.iter()
-            .map(|(k, v)| json!({ "hardest_share": k, "gradient_share": v })).collect::<Vec<_>>(),
-    })
-}
 
 /// All files of `rescom-sim from-features`; `runtime` (seconds) appears in report.md only.
 ///
@@ -67,9 +32,17 @@ pub fn observed_files(
     if train_counts.len() <= 200 {
         push_figure(&mut files, "gradient-mass", &mass_figure(observed))?;
     }
-    files.push(("classes.csv".into(), class_table(observed, train_counts).csv().into_bytes()));
-    let json = observed_json(observed, source);
-    files.push(("results.json".into(), json_bytes(&json)));
+    for (name, table) in [
+        ("classes.csv", data::class_table(observed, train_counts)),
+        ("shot-groups.csv", data::shot_table(observed)),
+        ("densities.csv", data::density_table(observed)),
+        ("easy-pairs.csv", data::rank_table(observed)),
+        ("carried.csv", data::carried_table(observed)),
+        ("mining.csv", data::mining_table(observed)),
+    ] {
+        files.push((name.into(), table.csv().into_bytes()));
+    }
+    files.push(("results.json".into(), json_bytes(&data::observed_json(observed, source))));
     let text = report(observed, source, train_counts, command, runtime);
     files.push(("report.md".into(), text.into_bytes()));
     Ok(files)
@@ -79,12 +52,11 @@ fn density_figure(observed: &Observed) -> Lines {
     let colors = [colors::BLUE, colors::ORANGE, colors::VERMILION];
     let mut series = vec![];
     let mut verticals = vec![];
-    for (d, color) in observed.densities.iter().zip(colors) {
+    for (d, color) in observed.densities.iter().zip(colors).filter(|(d, _)| d.similarity.count > 0)
+    {
         let name = format!("{}-shot, mean {}", d.group.name(), significant(d.similarity.mean, 3));
         series.push(Series::new(name, d.points.clone(), color, Mark::Line));
-        if d.similarity.mean.is_finite() {
-            verticals.push((d.similarity.mean, String::new()));
-        }
+        verticals.push((d.similarity.mean, String::new()));
     }
     let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect();
     let mut panel = Panel::new(
@@ -103,7 +75,7 @@ fn rank_figure(observed: &Observed) -> Lines {
         let at = |(r, v): (usize, &f64)| (100.0 * (r as f64 + 0.5) / n, *v);
         vec![Series::new("", values.iter().enumerate().map(at).collect(), color, Mark::LineDots)]
     };
-    let [positive, negative] = &observed.by_rank;
+    let (positive, negative) = (&observed.easy.positive.logits, &observed.easy.negative.logits);
     let panels = vec![
         Panel::new(
             "Positives",
@@ -142,34 +114,6 @@ fn mass_figure(observed: &Observed) -> HeatMap {
     }
 }
 
-fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
-    let mut table = Table::new([
-        "class",
-        "train_count",
-        "positive_similarity",
-        "pairs",
-        "mass_positive",
-        "mass_negative",
-        "mass_features",
-        "norm_features",
-        "norm_features_tangent",
-    ]);
-    for (c, n) in train_counts.iter().enumerate() {
-        table.push([
-            c.to_string(),
-            n.to_string(),
-            significant(observed.similarity[c].mean, 6),
-            observed.similarity[c].count.to_string(),
-            significant(observed.positive[[c, c]], 6),
-            significant(observed.negative.row(c).sum(), 6),
-            significant(observed.features_per_class[c], 6),
-            significant(observed.norms_per_class[c], 6),
-            significant(observed.tangent_norms_per_class[c], 6),
-        ]);
-    }
-    table
-}
-
 fn report(
     observed: &Observed,
     source: &Value,
@@ -188,10 +132,25 @@ fn report(
         published.push([vec![name.to_string()], cells.to_vec()].concat());
     }
     let carried: Vec<_> = observed
+        .easy
         .carried
         .iter()
+        .filter(|(_, v)| v.is_finite())
         .map(|(k, v)| format!("{:.0} % carry {:.1} %", 100.0 * k, 100.0 * v))
         .collect();
+    let carried = if carried.is_empty() {
+        "There are no negatives.".to_string()
+    } else {
+        format!("Of the negatives the hardest {} of the negative gradient.", carried.join(", "))
+    };
+    let groups = if observed.groups.single_classes() {
+        String::new()
+    } else {
+        let n = observed.groups.len();
+        format!(
+            " Between classes it is kept by {n} bins of classes of similar size (`groups` in results.json)."
+        )
+    };
     let mass =
         if train_counts.len() <= 200 { "![Gradient mass](gradient-mass.png)\n\n" } else { "" };
     format!(
@@ -199,13 +158,15 @@ fn report(
          Loss {} nats over all anchors; {} anchors have no positive (they contribute zero and count).\n\n\
          ## Similarity of positive pairs\n\n![Densities](positive-similarity.png)\n\n{}\n\
          Dashed lines are the means. For comparison only (other data, other networks):\n\n{}\n\
-         ## Gradient mass\n\n{mass}Sums of |∂L/∂s| over pairs of rows, L the mean over all anchors; per class in `classes.csv`.\n\n\
-         ## Easy pairs\n\n![By rank](gradients-by-rank.png)\n\n\
-         Of the negatives the hardest {} of the negative gradient.\n",
+         ## Gradient mass\n\n{mass}Sums of |∂L/∂s| over pairs of rows, L the mean over all anchors; per class in `classes.csv`.{groups}\n\n{}\n\
+         ## Easy pairs\n\n![By rank](gradients-by-rank.png)\n\n{carried} Curves, also with respect to features: \
+         `easy-pairs.csv`.\n\nWhat mining with Q_p and Q_n keeps (of the gradient before mining), what it costs in pairs, and the \
+         size of the gradient once the kept pairs form the softmax alone:\n\n{}",
         significant(observed.loss, 6),
         observed.without_positives,
         similarities.markdown(),
         published.markdown(),
-        carried.join(", "),
+        data::shot_table(observed).markdown(),
+        data::mining_table(observed).markdown(),
     )
 }
