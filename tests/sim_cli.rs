@@ -134,14 +134,9 @@ fn the_json_is_the_same_bytes_at_any_number_of_threads() {
 /// A profile by name has few images in its tail; its default sweep goes to 1000 all the same, and says
 /// how.
 #[test]
-fn every_named_profile_runs_with_the_default_sweep() {
+fn a_named_profile_runs_with_the_default_sweep() {
     let folder = tempfile::tempdir().unwrap();
-    for (profile, raised) in [
-        ("cifar100-lt", Some("5000 images")),
-        ("cifar10-lt", None),
-        ("fashion-mnist-lt", None),
-        ("step", None),
-    ] {
+    for (profile, raised) in [("cifar100-lt", Some("5000 images")), ("fashion-mnist-lt", None)] {
         let size = ["--batches", "2", "--sweep-batches", "2", "--dim", "4", "--batch", "4"];
         let keys = ["--keys-per-class", "1", "--stages", "0", "--json"];
         let args = [&["dual-imbalance", "--profile", profile], &size[..], &keys].concat();
