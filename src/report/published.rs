@@ -15,8 +15,6 @@ pub struct Published {
     pub imbalance_factor: Option<f64>,
     /// Top-1 in percent.
     pub top1: f64,
-    /// Top-1 in percent of many-, medium- and few-shot classes, where they were published.
-    pub groups: Option<[f64; 3]>,
     /// Remarks, for example the number of epochs.
     pub note: String,
     /// Where the number stands.
@@ -44,9 +42,6 @@ struct LargeRow {
     backbone: String,
     method: String,
     top1: f64,
-    many: Option<f64>,
-    medium: Option<f64>,
-    few: Option<f64>,
     source: String,
 }
 
@@ -73,7 +68,6 @@ pub fn published() -> Vec<Published> {
                 method: row.method.clone(),
                 imbalance_factor: Some(factor),
                 top1,
-                groups: None,
                 note: row.note.clone(),
                 source: row.source.clone(),
             });
@@ -87,11 +81,6 @@ pub fn published() -> Vec<Published> {
             method: row.method,
             imbalance_factor: None,
             top1: row.top1,
-            groups: row
-                .many
-                .zip(row.medium)
-                .zip(row.few)
-                .map(|((many, medium), few)| [many, medium, few]),
             note: String::new(),
             source: row.source,
         });
@@ -131,8 +120,6 @@ mod tests {
         assert_eq!(find(DataSetId::Cifar100, Some(10.0)), Some(66.1));
         assert_eq!(find(DataSetId::Inat18, None), Some(75.2));
         assert!(all.iter().all(|p| !p.source.is_empty()));
-        let groups = all.iter().find(|p| p.method == "SupCon + Balanced Softmax").unwrap().groups;
-        assert_eq!(groups, Some([68.5, 55.8, 31.8]));
         for label in ["ce", "moco+bs", "rescom", "rescom+mislas", "mislas+stage2"] {
             let m: MethodLabel = label.parse().unwrap();
             assert!(all.iter().any(|p| Some(p.method.as_str()) == published_name(m)), "{m}");

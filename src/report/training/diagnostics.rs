@@ -79,16 +79,6 @@ fn reliability_panel(cell: &Cell<'_>) -> Option<Panel> {
     let y = Axis::linear("accuracy (%)", 0.0, 100.0);
     let mut panel = Panel::new(cell.arm.to_string(), x, y, series);
     panel.texts = vec![((4.0, 94.0), format!("ECE {} %", ece.percent()), Align::Start)];
-    if cell.runs.len() > 1 {
-        let images: u64 = bins.iter().map(|b| b.count).sum();
-        let gap = |b: &ReliabilityBin| b.count as f64 * (b.accuracy - b.confidence).abs();
-        let pooled = bins.iter().map(gap).sum::<f64>() / images.max(1) as f64;
-        panel.texts.push((
-            (4.0, 86.0),
-            format!("of the bars {:.1} %", 100.0 * pooled),
-            Align::Start,
-        ));
-    }
     Some(panel)
 }
 

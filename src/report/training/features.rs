@@ -159,12 +159,7 @@ pub(super) fn easy_pairs(group: &Group<'_>) -> Result<Option<Rendered>> {
             let number = group.arms().iter().position(|a| *a == cell.arm).unwrap_or(0);
             let points = mean_curve(cell, curve).into_iter().enumerate();
             let points = points.map(|(r, v)| (r as f64 + 1.0, v)).collect();
-            // The two kinds of features are not comparable with each other.
-            let mark = match cell.features.first().map(|(_, f)| f.summary.space) {
-                Some(Space::Projection) => Mark::Line,
-                _ => Mark::Dashed,
-            };
-            Series::number(cell.arm.to_string(), points, number, mark)
+            Series::number(cell.arm.to_string(), points, number, Mark::Line)
         };
         cells.iter().map(one).collect()
     };
@@ -192,34 +187,6 @@ pub(super) fn easy_pairs(group: &Group<'_>) -> Result<Option<Rendered>> {
         ),
     ];
     Ok(Some(render(&Lines { panel_size: (390, 310), ..Lines::row(panels) })?))
-}
-
-/// What the curves show: whether any positives are pushed away in the mean, and what share of the negative
-/// gradient the hardest tenth of the negatives carries.
-pub(super) fn easy_finding(group: &Group<'_>) -> String {
-    let (mut pushed, mut shares) = (Vec::new(), Vec::new());
-    for cell in measured(group) {
-        let mean = |curve| mean_curve(cell, curve);
-        let positive = mean(|e| &e.positive_gradient);
-        // |π - 1/|P|| falls until π = 1/|P| and rises again: what comes before the least is pushed away.
-        let least = positive.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1));
-        if let Some((rank, _)) = least.filter(|(rank, _)| *rank > 0) {
-            pushed.push(format!("{} of {} ({})", rank, positive.len(), cell.arm));
-        }
-        let negative = mean(|e| &e.negative_gradient);
-        let hardest: f64 = negative.iter().take(negative.len().div_ceil(10)).sum();
-        shares.push(100.0 * hardest / negative.iter().sum::<f64>().max(f64::MIN_POSITIVE));
-    }
-    let pushed = match pushed.as_slice() {
-        [] => "No curve of the positives has a left arm: in the mean even the easiest are pulled"
-            .into(),
-        some => format!("The easiest positives are pushed away in the mean: {}", some.join(", ")),
-    };
-    let (least, most) =
-        shares.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &s| (a.min(s), b.max(s)));
-    format!(
-        "{pushed}. The hardest tenth of the negatives carries {least:.0} to {most:.0} % of their gradient."
-    )
 }
 
 /// The curves as a table, all factors.

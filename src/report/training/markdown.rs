@@ -93,20 +93,20 @@ fn head(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
 
 /// What differs from the published protocol, from the marks of the recipes.
 fn protocol(records: &[&RunRecord]) -> Result<String> {
-    let mut by_key: BTreeMap<(String, Mark), BTreeSet<String>> = BTreeMap::new();
+    let mut by_key: BTreeMap<String, (Mark, BTreeSet<String>)> = BTreeMap::new();
     for r in records {
         let values = r.recipe.values()?;
         for mark in [Mark::Changed, Mark::Assumed] {
             for key in r.marks.with(mark) {
-                let value = values.get(key).cloned().unwrap_or_default();
-                by_key.entry((key.to_owned(), mark)).or_default().insert(value);
+                let entry = by_key.entry(key.to_owned()).or_insert((mark, BTreeSet::new()));
+                entry.1.insert(values.get(key).cloned().unwrap_or_default());
             }
         }
     }
     let list = |mark: Mark| -> String {
-        let rows = by_key.iter().filter(|((_, m), _)| *m == mark);
+        let rows = by_key.iter().filter(|(_, (m, _))| *m == mark);
         let values = |v: &BTreeSet<String>| v.iter().cloned().collect::<Vec<_>>().join(" / ");
-        let rows: Vec<String> = rows.map(|((k, _), v)| format!("`{k}` = {}", values(v))).collect();
+        let rows: Vec<String> = rows.map(|(k, (_, v))| format!("`{k}` = {}", values(v))).collect();
         if rows.is_empty() { "none".into() } else { rows.join(", ") }
     };
     Ok(format!(

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Result,
     report::{Rendered, Table},
-    run::{ClassOrder, DataSetId, RunRecord},
+    run::{ClassOrder, DataSetId},
 };
 
 /// Text and files under construction. Every table is written as CSV, every figure as PNG and SVG.
@@ -105,10 +105,6 @@ fn accuracy(group: &Group<'_>, out: &mut Section) -> Result<()> {
          there are any, are published numbers.",
         rendered,
     );
-    if let Some(table) = tables::published_table(group) {
-        out.heading("Published numbers");
-        out.table("published", &table);
-    }
     out.heading("Shot groups and calibration (last epoch)");
     out.table("groups", &tables::groups_table(group));
     out.paragraph("ECE: expected calibration error over 15 bins, in percent. Width: that of the encoder's features.");
@@ -199,8 +195,7 @@ fn calibration(group: &Group<'_>, out: &mut Section) -> Result<()> {
             &format!(
                 "Reliability at imbalance factor {factor}: accuracy of the test images in each of 15 bins of confidence, \
                  all seeds together (every image counts), and its gap to the bin's mean confidence; how many images a bin \
-                 holds is in the CSV file. ECE is the mean over seeds ± sample standard deviation; that of the bars, in which \
-                 opposite gaps of different seeds cancel, stands below it."
+                 holds is in the CSV file. ECE is the mean over seeds ± sample standard deviation."
             ),
             rendered,
         );
@@ -246,10 +241,9 @@ fn trained_features(group: &Group<'_>, out: &mut Section) -> Result<()> {
             "easy-pairs",
             &format!(
                 "Gradient of the supervised contrastive loss with respect to the logits l = s/T by rank of the key, on \
-                 test images at imbalance factor {factor}: {}. Mean over anchors and seeds; dashed where they are encoder features, solid \
-                 where they are projections. {}",
-                features::easy_setup(group),
-                features::easy_finding(group)
+                 test images at imbalance factor {factor}: {}. Positives that exceed π = 1/|P| are pushed away (left arm), \
+                 hard ones pulled (right arm); the hardest negatives carry almost everything. Mean over anchors and seeds.",
+                features::easy_setup(group)
             ),
             rendered,
         );
@@ -276,8 +270,8 @@ fn time(group: &Group<'_>, out: &mut Section) {
     out.heading("Time per epoch");
     out.table("time", &tables::time_table(group));
     out.paragraph(
-        "Seconds of training (evaluation excluded) over all epochs and seeds, as the runs recorded them. Whatever else ran \
-         on the machine is in them, least of all in the fastest epoch, from which views per second are computed.",
+        "Median over all epochs and seeds of the seconds of training (evaluation excluded), as the runs recorded them; \
+         whatever else ran on the machine is in these numbers.",
     );
 }
 
@@ -306,18 +300,18 @@ fn class_order_note(group: &Group<'_>) -> String {
 
 /// Where no earlier epoch was evaluated on the whole test set, "best" says nothing.
 fn best_epoch_note(group: &Group<'_>) -> String {
-    if group.runs().any(tables::chose_among_epochs) {
+    let whole = |r: &crate::run::RunRecord| {
+        let tests = r.epochs.iter().filter_map(|e| e.test.as_ref());
+        tests.filter(|t| t.images == r.last.images).count()
+    };
+    if group.runs().any(|r| whole(r) > 1) {
         return String::new();
     }
-    let earlier = |r: &RunRecord| {
-        let tests = r.epochs.iter().filter_map(|e| e.test.as_ref());
-        tests.map(|t| t.images).find(|&images| images != r.last.images)
-    };
-    let others = match group.runs().find_map(earlier) {
-        Some(images) => format!(" (earlier ones on {images} of its images)"),
-        None => String::new(),
-    };
+    let interim =
+        group.runs().find_map(|r| Some(r.epochs.iter().find_map(|e| e.test.as_ref())?.images));
     format!(
-        "Only the last epoch was evaluated on the whole test set{others}, so that there is no best epoch to name."
+        "Only the last epoch was evaluated on the whole test set (earlier ones on {} of its images), so both columns \
+         are the same here.",
+        interim.unwrap_or(0)
     )
 }

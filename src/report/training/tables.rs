@@ -23,62 +23,11 @@ pub(super) fn backbone(record: &RunRecord) -> String {
     format!("{} ({})", arch.name(), arch.feature_dim())
 }
 
-/// The numbers published for the group's set; none beside images that are not those of the set.
-fn comparable(group: &Group<'_>) -> Vec<Published> {
-    let real = group.runs().all(|r| !r.is_synthetic() && !r.is_unverified());
-    published().into_iter().filter(|p| real && p.set == group.set).collect()
-}
-
-/// Every published number for the group's data set and encoders, with its source; none without any.
-pub(super) fn published_table(group: &Group<'_>) -> Option<Table> {
-    let arms = group.arms();
-    let mut rows: Vec<Published> = comparable(group);
-    rows.retain(|p| arms.iter().any(|arm| group.same_backbone(arm, p)));
-    let factors = group.factors();
-    rows.retain(|p| p.imbalance_factor.is_none_or(|f| factors.contains(&f)));
-    let mut table = Table::new([
-        "published method",
-        "backbone",
-        "imb",
-        "top-1",
-        "many / medium / few",
-        "note",
-        "source",
-    ]);
-    for p in &rows {
-        table.push([
-            p.method.clone(),
-            p.backbone.clone(),
-            p.imbalance_factor.map_or_else(|| "–".to_owned(), factor_text),
-            format!("{:.1}", p.top1),
-            p.groups.map_or_else(|| "–".to_owned(), |g| g.map(|v| format!("{v:.1}")).join(" / ")),
-            p.note.clone(),
-            p.source.clone(),
-        ]);
-    }
-    (!rows.is_empty()).then_some(table)
-}
-
-/// Whether a run looked at the whole test set before its last epoch, so that its best epoch says something.
-pub(super) fn chose_among_epochs(record: &RunRecord) -> bool {
-    let tests = record.epochs.iter().filter_map(|e| e.test.as_ref());
-    tests.filter(|t| t.images == record.last.images).count() > 1
-}
-
-/// A cell's accuracy; with its number of seeds where not every cell has as many.
-fn with_seeds(spread: Option<Spread>, group: &Group<'_>) -> String {
-    let most = group.cells.iter().map(|c| c.runs.len()).max();
-    let even = group.cells.iter().all(|c| Some(c.runs.len()) == most);
-    match spread {
-        Some(s) if !even => format!("{} (n = {})", s.percent(), s.n),
-        spread => percent(spread),
-    }
-}
-
 /// Method x imbalance factor, top-1 of the last epoch; beside it the published number and the
 /// difference where there is one.
 pub(super) fn main_table(group: &Group<'_>) -> Table {
-    let published = comparable(group);
+    let published: Vec<Published> =
+        published().into_iter().filter(|p| p.set == group.set).collect();
     let mut header = vec!["method".to_owned()];
     for factor in group.factors() {
         let factor = factor_text(factor);
@@ -93,9 +42,8 @@ pub(super) fn main_table(group: &Group<'_>) -> Table {
         let mut row = vec![arm.to_string()];
         for factor in group.factors() {
             let cell = group.cell(&arm, factor);
-            row.push(with_seeds(cell.and_then(|c| c.last(|e| Some(e.top1))), group));
-            let chosen = cell.filter(|c| c.runs.iter().all(|r| chose_among_epochs(r)));
-            row.push(percent(chosen.and_then(Cell::best_top1)));
+            row.push(percent(cell.and_then(|c| c.last(|e| Some(e.top1)))));
+            row.push(percent(cell.and_then(Cell::best_top1)));
             if !published.is_empty() {
                 let same = published.iter().filter(|p| group.same_backbone(&arm, p));
                 row.push(beside(same, &arm, factor, cell));
@@ -196,7 +144,6 @@ pub(super) fn time_table(group: &Group<'_>) -> Table {
         "training images",
         "views per image",
         "median seconds per epoch",
-        "fastest epoch (s)",
         "views per second",
     ]);
     for cell in &group.cells {
@@ -206,15 +153,14 @@ pub(super) fn time_table(group: &Group<'_>) -> Table {
         places.dedup();
         for here in places {
             let runs = || cell.runs.iter().filter(|r| place(r) == here);
-            let all = || runs().flat_map(|r| r.epochs.iter().map(|e| e.train_seconds));
-            let fastest = all().fold(f64::INFINITY, f64::min);
-            let Some(seconds) = median(all().collect()) else { continue };
+            let seconds = runs().flat_map(|r| r.epochs.iter().map(|e| e.train_seconds)).collect();
+            let Some(seconds) = median(seconds) else { continue };
             let recipe = &cell.runs[0].recipe;
             let views = recipe.method.name.views();
             let steps = cell.runs[0].epochs.last().map_or(0, |e| e.steps);
             let seen = (steps * recipe.optim.batch_size * views) as f64;
             // A stage 2 has its own batches; what it saw per epoch is not in the record.
-            let rate = (!cell.arm.method.stage2 && fastest > 0.0).then(|| seen / fastest);
+            let rate = (!cell.arm.method.stage2 && seconds > 0.0).then(|| seen / seconds);
             table.push([
                 cell.arm.to_string(),
                 factor_text(cell.imbalance_factor),
@@ -223,7 +169,6 @@ pub(super) fn time_table(group: &Group<'_>) -> Table {
                 cell.runs[0].counts.iter().sum::<u64>().to_string(),
                 views.to_string(),
                 format!("{seconds:.1}"),
-                format!("{fastest:.1}"),
                 rate.map_or_else(|| "–".to_owned(), |r| format!("{r:.0}")),
             ]);
         }
