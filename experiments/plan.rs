@@ -290,12 +290,7 @@ impl PlanRequest {
         ] {
             file.set_choice(key, value)?;
         }
-        // The recipe's own order keeps its mark; another one is a change.
-        let order = Value::String(order_name(self.order));
-        match self.order {
-            ClassOrder::Natural => file.set_choice("data.class-order", order)?,
-            _ => file.set("data.class-order", order)?,
-        }
+        file.set("data.class-order", Value::String(order_name(self.order)))?;
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
         {

@@ -13,7 +13,7 @@ use super::atomic;
 use crate::{Error, Result, longtail::ShotGroup};
 
 /// Bins of a [`GroupSimilarity`], of equal width over -1..=1.
-pub const SIMILARITY_BINS: usize = 50;
+pub const SIMILARITY_BINS: usize = 200;
 
 /// Which vectors similarities were taken between; both are normalised to unit length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct GroupSimilarity {
     pub pairs: u64,
     /// Mean cosine over the pairs.
     pub mean: f64,
-    /// Pairs per bin, [`SIMILARITY_BINS`] of them from -1 to 1.
+    /// Pairs per bin, [`SIMILARITY_BINS`] of them from -1 to 1 (older files: 50).
     pub histogram: Vec<u64>,
 }
 
@@ -206,9 +206,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(RunFeatures::read(dir.path()).unwrap(), None);
         let mut histogram = vec![0; SIMILARITY_BINS];
-        histogram[49] = 6;
+        histogram[SIMILARITY_BINS - 1] = 6;
         let group = GroupSimilarity { classes: 1, pairs: 6, mean: 0.99, histogram };
-        assert!((group.density().iter().map(|p| p.1).sum::<f64>() * 0.04 - 1.0).abs() < 1e-12);
+        assert!(
+            (group.density().iter().map(|p| p.1).sum::<f64>() * 2.0 / SIMILARITY_BINS as f64 - 1.0)
+                .abs()
+                < 1e-12
+        );
         let easy = EasyPairCurves {
             anchors: 3,
             temperature: 0.2,

@@ -19,7 +19,7 @@ pub use features::{
     EasyPairCurves, FeatureSample, FeatureSummary, GroupSimilarity, RunFeatures, SIMILARITY_BINS,
     Space,
 };
-pub use marks::{Mark, Marks};
+pub use marks::{Mark, Marks, Replaced};
 pub use method::{Method, MethodLabel, RescomModules};
 pub use provenance::Provenance;
 #[cfg(test)]

@@ -268,12 +268,13 @@ impl RecipeFile {
                 self.source
             )));
         };
+        let was = slot.to_string();
         // `--set optim.lr=1` means 1.0.
         *slot = match (&*slot, value) {
             (Value::Float(_), Value::Integer(i)) => Value::Float(i as f64),
             (_, value) => value,
         };
-        self.marks.change(key);
+        self.marks.change(key, &was, &slot.to_string());
         Ok(())
     }
 
