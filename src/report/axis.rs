@@ -12,13 +12,14 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// A linear axis over [low, high] with about five round ticks.
+    /// A linear axis over [low, high] with four to six round ticks where round numbers allow it.
     pub fn linear(label: impl Into<String>, low: f64, high: f64) -> Self {
         let (low, high) = widened(low, high);
-        let step = round_step((high - low) / 5.0);
-        let first = (low / step - 1e-9).ceil() as i64;
-        let last = (high / step + 1e-9).floor() as i64;
-        let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+        let step = round_step(low, high);
+        let (first, last) = multiples(low, high, step);
+        let fraction =
+            |d: &i32| (step * 10f64.powi(*d)).fract().min(1.0 - (step * 10f64.powi(*d)).fract());
+        let decimals = (0..12).find(|d| fraction(d) < 1e-6).unwrap_or(12) as usize;
         let text = |v: f64| format!("{:.decimals$}", v + 0.0).replace('-', "−");
         let ticks = (first..=last).map(|k| k as f64 * step).map(|v| (v, text(v))).collect();
         Self { label: label.into(), low, high, log: false, ticks, upright: false }
@@ -80,6 +81,13 @@ impl Axis {
         self
     }
 
+    /// The same axis with ticks at the given positions and these texts.
+    #[must_use]
+    pub fn with_labels(mut self, ticks: impl IntoIterator<Item = (f64, String)>) -> Self {
+        self.ticks = ticks.into_iter().collect();
+        self
+    }
+
     /// The same axis with tick labels that read from bottom to top: long names (horizontal axes).
     #[must_use]
     pub fn upright(mut self) -> Self {
@@ -122,12 +130,27 @@ fn widened(low: f64, high: f64) -> (f64, f64) {
     (low - half, low + half)
 }
 
-/// The nearest of 1, 2, 2.5, 5 times a power of ten at or above `raw`.
-fn round_step(raw: f64) -> f64 {
-    let decade = 10f64.powf(raw.log10().floor());
-    let digit = raw / decade;
-    let nice = [1.0, 2.0, 5.0, 10.0].into_iter().find(|&n| n >= digit - 1e-9).unwrap_or(10.0);
-    nice * decade
+/// The first and the last multiple of `step` in [low, high], as its factors.
+fn multiples(low: f64, high: f64, step: f64) -> (i64, i64) {
+    ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64)
+}
+
+/// The step of 1, 2, 5 or else 2.5 times a power of ten with which [low, high] has four to six
+/// ticks, five if possible; where none has, too many are better than too few.
+fn round_step(low: f64, high: f64) -> f64 {
+    let decade = ((high - low) / 5.0).log10().floor() as i32;
+    let powers = [decade - 1, decade, decade + 1].map(|e| 10f64.powi(e));
+    let steps = [1.0, 2.0, 5.0, 2.5].iter().flat_map(|digit| powers.map(|p| digit * p));
+    let cost = |step: f64| {
+        let (first, last) = multiples(low, high, step);
+        match last - first + 1 {
+            n @ 4..=6 => (0, (n - 5).abs()),
+            n if n < 4 => (2 * (4 - n), 0),
+            n => (n - 6, 0),
+        }
+    };
+    let cheapest = steps.min_by_key(|&step| cost(step));
+    cheapest.unwrap_or(high - low)
 }
 
 /// With as many decimals as a digit times a power of ten needs.
@@ -172,6 +195,18 @@ mod tests {
             texts(&Axis::log("x", 1.0, 1e6)),
             ["10⁰", "10¹", "10²", "10³", "10⁴", "10⁵", "10⁶"]
         );
+    }
+
+    #[test]
+    fn any_range_has_enough_ticks_and_not_too_many() {
+        assert_eq!(texts(&Axis::linear("x", 26.3, 80.0)), ["30", "40", "50", "60", "70", "80"]);
+        for i in 0..400 {
+            let low = 0.37 * f64::from(i) - 60.0;
+            for high in [low + 0.013 * f64::from(i + 1), low + 1.7 * f64::from(i + 1)] {
+                let n = texts(&Axis::linear("x", low, high)).len();
+                assert!((3..=7).contains(&n), "{low} to {high}: {n} ticks");
+            }
+        }
     }
 
     #[test]

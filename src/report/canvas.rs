@@ -38,6 +38,14 @@ pub mod colors {
     /// The colours of series, in order of use.
     pub const SERIES: [Rgb; 9] = [BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BROWN, GREY, BLACK];
 
+    /// Wine red, the tenth beside [`SERIES`].
+    pub const WINE: Rgb = [136, 34, 85];
+
+    /// The colour of class number `i` (wraps around after ten).
+    pub fn class(i: usize) -> Rgb {
+        if i % 10 == SERIES.len() { WINE } else { SERIES[i % 10] }
+    }
+
     /// The colour of series number `i` (wraps around after nine).
     pub fn series(i: usize) -> Rgb {
         SERIES[i % SERIES.len()]

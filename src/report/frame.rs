@@ -14,10 +14,18 @@ pub(super) fn is_line(mark: Mark) -> bool {
 pub(super) fn draw_dot(canvas: &mut dyn Canvas, series: &Series, at: (f64, f64)) {
     match series.mark {
         Mark::Dots | Mark::LineDots => draw_shape(canvas, series, at, 3.2),
-        Mark::Cloud => draw_shape(canvas, series, at, 1.5),
+        Mark::Cloud => draw_shape(canvas, series, at, 1.9),
         Mark::Rings => canvas.circle(at, 3.4, series.color, false),
         Mark::LineRings => canvas.circle(at, 5.5, series.color, false),
-        Mark::Line | Mark::Dashed | Mark::Bars { .. } | Mark::Spans { .. } => {}
+        Mark::Line | Mark::Dashed | Mark::Whiskers | Mark::Bars { .. } | Mark::Spans { .. } => {}
+    }
+}
+
+/// The dot of a series in the legend: that of a cloud is larger there than among its like.
+pub(super) fn draw_key_dot(canvas: &mut dyn Canvas, series: &Series, at: (f64, f64)) {
+    match series.mark {
+        Mark::Cloud => draw_shape(canvas, series, at, 4.0),
+        _ => draw_dot(canvas, series, at),
     }
 }
 
@@ -41,11 +49,25 @@ fn draw_shape(canvas: &mut dyn Canvas, series: &Series, (x, y): (f64, f64), r: f
     }
 }
 
-/// A translucent rectangle with an outline.
+/// A pale rectangle with an outline; white below, so that it looks the same wherever it lies.
 pub(super) fn span(canvas: &mut dyn Canvas, from: (f64, f64), to: (f64, f64), color: Rgb) {
+    canvas.rect(from, to, colors::WHITE, 1.0);
     canvas.rect(from, to, color, 0.3);
     let outline = [from, (to.0, from.1), to, (from.0, to.1), from];
     canvas.line(&outline, color, 1.0, None);
+}
+
+/// A vertical bar between two ends, each with a cap unless it was cut off there.
+pub(super) fn error_bar(
+    canvas: &mut dyn Canvas,
+    low: ((f64, f64), bool),
+    high: ((f64, f64), bool),
+    color: Rgb,
+) {
+    canvas.line(&[low.0, high.0], color, 1.4, None);
+    for ((x, y), _) in [low, high].into_iter().filter(|(_, capped)| *capped) {
+        canvas.line(&[(x - 3.0, y), (x + 3.0, y)], color, 1.4, None);
+    }
 }
 
 /// A panel with its place on the canvas.
@@ -67,10 +89,12 @@ impl<'a> Frame<'a> {
     ) -> Self {
         let widest = panel.y.ticks().iter().map(|(_, t)| canvas.text_width(t, FONT));
         let left = origin.0 + 34.0 + widest.fold(12.0, f64::max);
-        let top = origin.1 + if panel.title.is_empty() { 12.0 } else { 30.0 };
+        let above = if panel.above.is_empty() { 0.0 } else { 14.0 };
+        let top = origin.1 + above + if panel.title.is_empty() { 12.0 } else { 30.0 };
         let upright = if panel.x.is_upright() { longest_tick(canvas, panel) - 8.0 } else { 0.0 };
-        let (right, bottom) =
-            (origin.0 + size.0 - 16.0, origin.1 + size.1 - 48.0 - upright.max(0.0));
+        let bare = panel.x.ticks().is_empty() && panel.x.label().is_empty();
+        let below = if bare { 10.0 } else { 48.0 + upright.max(0.0) };
+        let (right, bottom) = (origin.0 + size.0 - 16.0, origin.1 + size.1 - below);
         Self { panel, left, top, right, bottom, outer: (origin, size) }
     }
 
@@ -100,6 +124,10 @@ impl<'a> Frame<'a> {
             canvas.rect((self.x(from), self.top), (self.x(to), self.bottom), color, 0.15);
         }
         self.draw_axes(canvas);
+        for (x, text) in &self.panel.above {
+            let at = (self.x(*x), self.top - 9.0);
+            canvas.text(at, text, FONT - 1.0, colors::GREY, Align::Middle, false);
+        }
         for (x, text) in &self.panel.verticals {
             let x = self.x(*x);
             canvas.line(&[(x, self.bottom), (x, self.top)], colors::GREY, 1.0, Some((3.0, 3.0)));
@@ -114,6 +142,9 @@ impl<'a> Frame<'a> {
             let at = (self.right - 5.0, y - 8.0);
             canvas.text(at, text, FONT - 1.0, colors::GREY, Align::End, false);
         }
+        for ((x, y), text, align) in &self.panel.texts {
+            self.clear_for(canvas, (self.x(*x), self.y(*y)), text, *align);
+        }
         for series in &self.panel.series {
             self.draw_series(canvas, series);
         }
@@ -121,6 +152,19 @@ impl<'a> Frame<'a> {
             let at = (self.x(*x), self.y(*y));
             canvas.text(at, text, FONT - 1.0, colors::BLACK, *align, false);
         }
+    }
+
+    /// No grid line crosses a text.
+    fn clear_for(&self, canvas: &mut dyn Canvas, (x, y): (f64, f64), text: &str, align: Align) {
+        let width = canvas.text_width(text, FONT - 1.0) + 2.0;
+        let from = match align {
+            Align::Start => x,
+            Align::Middle => x - width / 2.0,
+            Align::End => x - width,
+        };
+        let inside = |x: f64| x.clamp(self.left + 1.0, self.right - 1.0);
+        let corner = (inside(from + width), (y + 7.0).min(self.bottom - 1.0));
+        canvas.rect((inside(from), (y - 7.0).max(self.top + 1.0)), corner, colors::WHITE, 1.0);
     }
 
     fn draw_axes(&self, canvas: &mut dyn Canvas) {
@@ -174,7 +218,7 @@ impl<'a> Frame<'a> {
             let placed: Vec<_> = series.points.iter().map(|&p| self.place(p)).collect();
             for run in placed.split(Option::is_none) {
                 let run: Vec<_> = run.iter().copied().flatten().collect();
-                canvas.line(&run, series.color, 1.8, series.dash);
+                canvas.line(&run, series.color, series.width, series.dash);
             }
         }
         for &point in &series.points {
@@ -212,10 +256,13 @@ impl<'a> Frame<'a> {
         }
         let color =
             if matches!(series.mark, Mark::Bars { .. }) { colors::BLACK } else { series.color };
-        for (low, high) in bounds {
-            canvas.line(&[low, high], color, 1.4, None);
-            for end in [low, high] {
-                canvas.line(&[(end.0 - 3.0, end.1), (end.0 + 3.0, end.1)], color, 1.4, None);
+        let inside = |y: f64| (-0.001..=1.001).contains(&self.panel.y.position(y));
+        for (&(x, _), &(low, high)) in series.points.iter().zip(&series.intervals) {
+            let (Some(from), Some(to)) = (self.place((x, low)), self.place((x, high))) else {
+                continue;
+            };
+            if low < high {
+                error_bar(canvas, (from, inside(low)), (to, inside(high)), color);
             }
         }
     }

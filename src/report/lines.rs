@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::canvas::{Align, Canvas, Figure, Rgb, colors};
-use super::frame::{Frame, draw_dot, is_line, span};
+use super::frame::{Frame, draw_key_dot, error_bar, is_line, span};
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Mark {
     LineDots,
     /// A line with a large ring at each point.
     LineRings,
+    /// Intervals alone, as error bars.
+    Whiskers,
     /// Bars from zero (or the bottom of a logarithmic axis), `width` hundredths of one unit wide.
     Bars {
         /// Width in hundredths of one unit of x.
@@ -72,6 +74,8 @@ pub struct Series {
     pub shape: Shape,
     /// Dash pattern (on, off) of its line, in pixels; none is a solid line.
     pub dash: Option<(f64, f64)>,
+    /// Width of its line in pixels.
+    pub width: f64,
 }
 
 impl Series {
@@ -79,8 +83,8 @@ impl Series {
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>, color: Rgb, mark: Mark) -> Self {
         let dash = (mark == Mark::Dashed).then_some((6.0, 4.0));
         let band = matches!(mark, Mark::Line | Mark::Dashed).then_some(0.2);
-        let (name, shape) = (name.into(), Shape::Circle);
-        Self { name, points, intervals: vec![], band, color, mark, shape, dash }
+        let (name, shape, width) = (name.into(), Shape::Circle, 1.8);
+        Self { name, points, intervals: vec![], band, color, mark, shape, dash, width }
     }
 
     /// Number `i` of several series: colour, form of the dots and dashes follow from `i`, and the
@@ -89,6 +93,19 @@ impl Series {
     pub fn number(name: impl Into<String>, points: Vec<(f64, f64)>, i: usize, mark: Mark) -> Self {
         let plain = Self::new(name, points, colors::series(i), mark);
         Self { shape: SHAPES[i % SHAPES.len()], dash: DASHES[i % DASHES.len()], ..plain }
+    }
+
+    /// Number `i` of the classes of a cloud: ten colours, and other forms for the next ten.
+    #[must_use]
+    pub fn class(name: impl Into<String>, points: Vec<(f64, f64)>, i: usize) -> Self {
+        let shape = SHAPES[(i + i / 10) % SHAPES.len()];
+        Self { shape, ..Self::new(name, points, colors::class(i), Mark::Cloud) }
+    }
+
+    /// The same colour with the forms of dots and lines `k` further on.
+    #[must_use]
+    pub fn variant(self, i: usize, k: usize) -> Self {
+        Self { shape: SHAPES[(i + k) % SHAPES.len()], dash: DASHES[(i + k) % DASHES.len()], ..self }
     }
 
     /// With an interval (low, high) for each point.
@@ -112,6 +129,8 @@ pub struct Panel {
     pub series: Vec<Series>,
     /// Shaded regions (x0, x1, colour) over the full height.
     pub shades: Vec<(f64, f64, Rgb)>,
+    /// Texts above the frame, centred at x.
+    pub above: Vec<(f64, String)>,
     /// Vertical reference lines (x, text).
     pub verticals: Vec<(f64, String)>,
     /// Horizontal reference lines (y, text).
@@ -123,8 +142,9 @@ pub struct Panel {
 impl Panel {
     /// A panel with series only.
     pub fn new(title: impl Into<String>, x: Axis, y: Axis, series: Vec<Series>) -> Self {
-        let (shades, verticals, horizontals, texts) = (vec![], vec![], vec![], vec![]);
-        Self { title: title.into(), x, y, series, shades, verticals, horizontals, texts }
+        let (shades, above, texts) = (vec![], vec![], vec![]);
+        let (verticals, horizontals) = (vec![], vec![]);
+        Self { title: title.into(), x, y, series, shades, above, verticals, horizontals, texts }
     }
 }
 
@@ -201,7 +221,7 @@ impl Lines {
 }
 
 fn entry_width(name: &str) -> f64 {
-    46.0 + 0.60 * FONT * name.chars().count() as f64
+    56.0 + 0.60 * FONT * name.chars().count() as f64
 }
 
 impl Figure for Lines {
@@ -222,12 +242,14 @@ impl Figure for Lines {
         let rows = self.panels.len().div_ceil(self.columns.max(1));
         let mut y = h * rows as f64 + LEGEND_ROW / 2.0 + 2.0;
         for row in self.legend_rows() {
-            let total: f64 = row.iter().map(|e| entry_width(&e.name)).sum();
+            let widths: Vec<f64> =
+                row.iter().map(|e| 56.0 + canvas.text_width(&e.name, FONT)).collect();
+            let total = widths.iter().sum::<f64>() - 24.0;
             let mut x = ((self.width() - total) / 2.0).max(12.0);
-            for entry in row {
+            for (entry, width) in row.into_iter().zip(widths) {
                 draw_key(canvas, entry, (x, y));
                 canvas.text((x + 32.0, y), &entry.name, FONT, colors::BLACK, Align::Start, false);
-                x += entry_width(&entry.name);
+                x += width;
             }
             y += LEGEND_ROW;
         }
@@ -243,9 +265,17 @@ fn draw_key(canvas: &mut dyn Canvas, series: &Series, (x, y): (f64, f64)) {
         Mark::Spans { .. } => span(canvas, (x + 6.0, y - 5.0), (x + 22.0, y + 5.0), series.color),
         mark => {
             if is_line(mark) {
-                canvas.line(&ends, series.color, 1.8, series.dash);
+                canvas.line(&ends, series.color, series.width, series.dash);
             }
-            draw_dot(canvas, series, (x + 13.0, y));
+            if mark == Mark::Whiskers {
+                error_bar(
+                    canvas,
+                    ((x + 13.0, y + 6.0), true),
+                    ((x + 13.0, y - 6.0), true),
+                    series.color,
+                );
+            }
+            draw_key_dot(canvas, series, (x + 13.0, y));
         }
     }
 }
