@@ -173,3 +173,17 @@ fn plans_doctor_and_help_answer() {
         assert!(text(&help.stdout).contains("Example"), "{command}");
     }
 }
+
+#[test]
+fn a_class_order_that_was_asked_for_is_marked_as_changed() {
+    let mark = |order: &str| {
+        let args = ["--imb", "100", "--methods", "ce", "--class-order", order];
+        let plan = [&["fashion-mnist", "--dry-run=plan", "--json"], &args[..]].concat();
+        let plan = repro(&plan).output().unwrap();
+        let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+        plan["marks"]["data.class-order"].clone()
+    };
+    assert_eq!(mark("natural"), "released");
+    let replaced = serde_json::json!({"was": "\"natural\"", "mark": "released"});
+    assert_eq!(mark("reversed"), replaced);
+}

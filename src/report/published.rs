@@ -15,6 +15,8 @@ pub struct Published {
     pub imbalance_factor: Option<f64>,
     /// Top-1 in percent.
     pub top1: f64,
+    /// Accuracy over the many-, medium- and few-shot classes in percent, where it was published.
+    pub shots: [Option<f64>; 3],
     /// Remarks, for example the number of epochs.
     pub note: String,
     /// Where the number stands.
@@ -42,6 +44,9 @@ struct LargeRow {
     backbone: String,
     method: String,
     top1: f64,
+    many: Option<f64>,
+    medium: Option<f64>,
+    few: Option<f64>,
     source: String,
 }
 
@@ -68,6 +73,7 @@ pub fn published() -> Vec<Published> {
                 method: row.method.clone(),
                 imbalance_factor: Some(factor),
                 top1,
+                shots: [None; 3],
                 note: row.note.clone(),
                 source: row.source.clone(),
             });
@@ -81,6 +87,7 @@ pub fn published() -> Vec<Published> {
             method: row.method,
             imbalance_factor: None,
             top1: row.top1,
+            shots: [row.many, row.medium, row.few],
             note: String::new(),
             source: row.source,
         });
@@ -120,6 +127,13 @@ mod tests {
         assert_eq!(find(DataSetId::Cifar100, Some(10.0)), Some(66.1));
         assert_eq!(find(DataSetId::Inat18, None), Some(75.2));
         assert!(all.iter().all(|p| !p.source.is_empty()));
+        let shots = |method, backbone| {
+            let row = all.iter().find(|p| p.method == method && p.backbone == backbone);
+            row.map(|p| p.shots)
+        };
+        let found = shots("SupCon + Balanced Softmax", "resnet50");
+        assert_eq!(found, Some([Some(68.5), Some(55.8), Some(31.8)]));
+        assert_eq!(shots("ResCom", "resnext50"), Some([None; 3]));
         for label in ["ce", "moco+bs", "rescom", "rescom+mislas", "mislas+stage2"] {
             let m: MethodLabel = label.parse().unwrap();
             assert!(all.iter().any(|p| Some(p.method.as_str()) == published_name(m)), "{m}");

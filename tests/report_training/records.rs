@@ -16,6 +16,8 @@ use rescom::{
 
 pub(crate) const FASHION: &str = include_str!("../../experiments/recipes/fashion-mnist-lt.toml");
 pub(crate) const CIFAR100: &str = include_str!("../../experiments/recipes/cifar100-lt-imb100.toml");
+pub(crate) const IMAGENET: &str =
+    include_str!("../../experiments/recipes/imagenet-lt-resnet50.toml");
 const IMAGES: u64 = 200;
 
 fn counts(classes: usize, factor: f64, reversed: bool) -> Vec<u64> {

@@ -2,6 +2,7 @@
 
 use super::{
     cells::{Cell, Group, Spread},
+    numeric,
     plots::{fitted, in_percent},
     tables::{factor_text, percent},
 };
@@ -57,10 +58,31 @@ pub(super) fn ablation_table(group: &Group<'_>) -> Option<Table> {
     Some(table)
 }
 
+/// The same with one number per cell: one row per combination and measure, modules as 0 or 1.
+pub(super) fn ablation_csv(group: &Group<'_>) -> Table {
+    let header = ["imb", "setting", "loss", "queue", "mining", "siamese"];
+    let mut table = Table::new(header.into_iter().chain(["measure", "mean", "sd", "n"]));
+    for factor in factors(group) {
+        for (m, cell) in variants(group, factor) {
+            let mut front = vec![factor_text(factor), cell.arm.variant.clone()];
+            let on = [
+                m.class_balanced_loss,
+                m.class_balanced_queue,
+                m.hard_pair_mining,
+                m.siamese_balanced_softmax,
+            ];
+            front.extend(on.map(|on| u8::from(on).to_string()));
+            numeric::shot_rows(&mut table, &front, cell);
+        }
+    }
+    table
+}
+
 /// "At imbalance factor 100, 11 of the 16 combinations were not run." for each factor of the table.
 pub(super) fn missing(group: &Group<'_>) -> String {
     let sentence = |factor: f64| {
         let found = variants(group, factor);
+        let factor = factor_text(factor);
         let not_run: Vec<String> = RescomModules::combinations()
             .filter(|m| found.iter().all(|(there, _)| there != m))
             .map(|m| format!("`{}`", Method::Rescom(m)))
@@ -87,6 +109,20 @@ pub(super) fn ablation_bars(group: &Group<'_>) -> Result<Option<Rendered>> {
     let most = panels.iter().map(|p| p.x.ticks().len()).max().unwrap_or(0) as u32;
     let panel_size = (500.max(120 + 44 * most), 360);
     Ok(Some(render(&Lines { columns: 1, panel_size, ..Lines::row(panels) })?))
+}
+
+/// What [`ablation_bars`] shows, in words that hold for these runs.
+pub(super) fn caption(group: &Group<'_>) -> String {
+    let cells = || group.cells.iter().filter(|c| c.arm.modules().is_some());
+    let mut text =
+        "ResCom and what is left of it without modules: mean over all classes".to_owned();
+    if cells().any(|c| c.last(|e| e.groups.few).is_some()) {
+        text.push_str(" and over the few-shot classes");
+    }
+    if cells().any(|c| c.runs.len() > 1) {
+        text.push_str(", error bars one sample standard deviation over seeds");
+    }
+    text + "."
 }
 
 fn panel(variants: &[(RescomModules, &Cell<'_>)], factor: f64) -> Panel {
@@ -130,9 +166,10 @@ fn panel(variants: &[(RescomModules, &Cell<'_>)], factor: f64) -> Panel {
     });
     let names: Vec<String> = names.collect();
     let long = names.len() > 6 || names.iter().any(|n| n.chars().count() > 12);
-    let x = Axis::categories("module switched off", names);
+    let x = Axis::categories("ResCom, and what is left without a module (−)", names);
     let y = fitted("top-1 accuracy (%)", &series, Some(0.0));
-    let title = format!("ResCom without single modules, imbalance factor {}", factor_text(factor));
+    let title =
+        format!("ResCom with and without its modules, imbalance factor {}", factor_text(factor));
     let mut panel = Panel::new(title, if long { x.upright() } else { x }, y, series);
     panel.texts = texts;
     panel

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt};
 use super::settings::Settings;
 use crate::{
     Error, Result,
-    report::published::Published,
+    report::published::{Published, published, published_name},
     run::{
         ClassOrder, DataSetId, Evaluation, Method, MethodLabel, RescomModules, RunFeatures,
         RunRecord,
@@ -128,9 +128,14 @@ impl Cell<'_> {
         self.spread(|r| number(&r.last))
     }
 
-    /// Spread over seeds of the best interim epoch's top-1 (chosen on test images).
+    /// Spread over seeds of the best epoch's top-1 (chosen on test images); none if in some run the
+    /// last epoch alone saw the whole test set, so that there was nothing to choose from.
     pub fn best_top1(&self) -> Option<Spread> {
-        self.spread(|r| Some(r.best.test.top1))
+        let chosen = |r: &&RunRecord| {
+            let tests = r.epochs.iter().filter_map(|e| e.test.as_ref());
+            tests.filter(|t| t.images == r.last.images).count() > 1
+        };
+        self.runs.iter().all(chosen).then(|| self.spread(|r| Some(r.best.test.top1)))?
     }
 
     /// Spread over seeds of any number of a run.
@@ -220,11 +225,35 @@ impl<'a> Group<'a> {
         self.cells.iter().find(|c| c.arm == *arm && c.imbalance_factor == factor)
     }
 
-    /// Whether an arm's runs used the encoder of a published number ("resnext50" is published without
-    /// its groups).
-    pub fn same_backbone(&self, arm: &Arm, published: &Published) -> bool {
-        let run = self.cells.iter().find(|c| c.arm == *arm).and_then(|c| c.runs.first());
-        run.is_some_and(|r| r.recipe.model.arch.name().starts_with(&published.backbone))
+    /// What was published for the group's data set at its factors: nothing if all its images were
+    /// generated or not compared with the published set.
+    pub fn all_published(&self) -> Vec<Published> {
+        if !self.runs().any(is_published_set) {
+            return Vec::new();
+        }
+        let here = |p: &Published| {
+            let factor = p.imbalance_factor.is_none_or(|f| self.factors().contains(&f));
+            p.set == self.set && factor
+        };
+        published().into_iter().filter(here).collect()
+    }
+
+    /// The number published for an arm's method, encoder and factor, if its runs used the published
+    /// images ("resnext50" is published without its groups).
+    pub fn published(&self, arm: &Arm, factor: f64) -> Option<Published> {
+        let run = self.cells.iter().find(|c| c.arm == *arm).and_then(|c| c.runs.first())?;
+        let name = published_name(arm.method).filter(|_| is_published_set(run))?;
+        let arch = run.recipe.model.arch.name();
+        let same = |p: &Published| {
+            let factor = p.imbalance_factor.is_none_or(|f| f == factor);
+            factor && p.method == name && arch.starts_with(&p.backbone)
+        };
+        self.all_published().into_iter().find(same)
+    }
+
+    /// Whether cells have different numbers of seeds.
+    pub fn uneven(&self) -> bool {
+        self.cells.windows(2).any(|w| w[0].runs.len() != w[1].runs.len())
     }
 
     /// The cells at a factor, simplest method first.
@@ -236,6 +265,11 @@ impl<'a> Group<'a> {
     pub fn runs(&self) -> impl Iterator<Item = &'a RunRecord> {
         self.cells.iter().flat_map(|c| c.runs.iter().copied())
     }
+}
+
+/// Whether a run's images are those that published numbers are about.
+pub(super) fn is_published_set(run: &RunRecord) -> bool {
+    !run.is_synthetic() && !run.is_unverified()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{
     cells::{Cell, Group},
+    numeric,
     tables::factor_text,
 };
 use crate::{
@@ -19,7 +20,7 @@ pub(super) fn shown_factor(group: &Group<'_>) -> f64 {
 }
 
 /// The bins of all seeds together: every test image counts once per seed.
-pub(super) fn pooled_bins(cell: &Cell<'_>) -> Vec<ReliabilityBin> {
+fn pooled_bins(cell: &Cell<'_>) -> Vec<ReliabilityBin> {
     let bins = cell.runs.iter().map(|r| r.last.reliability.len()).min().unwrap_or(0);
     let pool = |b: usize| {
         let here = || cell.runs.iter().map(|r| r.last.reliability[b]);
@@ -30,6 +31,21 @@ pub(super) fn pooled_bins(cell: &Cell<'_>) -> Vec<ReliabilityBin> {
         ReliabilityBin { count, confidence: mean(|b| b.confidence), accuracy: mean(|b| b.accuracy) }
     };
     (0..bins).map(pool).collect()
+}
+
+/// Lowest and highest accuracy of a bin among the seeds that have images there.
+fn seeds_of_bin(cell: &Cell<'_>, bin: usize) -> Option<(f64, f64)> {
+    let here = cell.runs.iter().map(|r| r.last.reliability[bin]).filter(|b| b.count > 0);
+    let accuracies: Vec<f64> = here.map(|b| b.accuracy).collect();
+    let low = accuracies.iter().copied().reduce(f64::min)?;
+    Some((low, accuracies.iter().copied().fold(low, f64::max)))
+}
+
+/// Expected calibration error of the pooled bins, a fraction.
+fn pooled_ece(bins: &[ReliabilityBin]) -> f64 {
+    let images: u64 = bins.iter().map(|b| b.count).sum();
+    let gap = |b: &ReliabilityBin| b.count as f64 * (b.confidence - b.accuracy).abs();
+    bins.iter().map(gap).sum::<f64>() / images.max(1) as f64
 }
 
 /// Accuracy against confidence, one panel per method at the largest factor.
@@ -62,11 +78,11 @@ fn reliability_panel(cell: &Cell<'_>) -> Option<Panel> {
     let width = (100.0 * width * 0.86) as u16;
     let bars = Mark::Bars { width };
     let spans = Mark::Spans { width };
-    let series = vec![
+    let mut series = vec![
         Series::new("accuracy in the bin", accuracy, colors::BLUE, bars),
         Series::new("confidence above accuracy", over.0, colors::VERMILION, spans)
             .with_intervals(over.1),
-        Series::new("confidence below accuracy", under.0, colors::BLACK, spans)
+        Series::new("confidence below accuracy", under.0, colors::GREY, spans)
             .with_intervals(under.1),
         Series::new(
             "perfect calibration",
@@ -75,26 +91,63 @@ fn reliability_panel(cell: &Cell<'_>) -> Option<Panel> {
             Mark::Dashed,
         ),
     ];
+    let mut texts = vec![format!("ECE {} %", ece.percent())];
+    if cell.runs.len() > 1 {
+        let ends = |(i, _): (usize, &ReliabilityBin)| {
+            let (low, high) = seeds_of_bin(cell, i)?;
+            Some(((middle(i), 100.0 * low), (100.0 * low, 100.0 * high)))
+        };
+        let (at, ends) = used().filter_map(ends).unzip();
+        let whiskers = Series::new("lowest to highest seed", at, colors::BLACK, Mark::Whiskers);
+        series.push(whiskers.with_intervals(ends));
+        texts = vec![
+            format!("ECE per seed {} %", ece.percent()),
+            format!("ECE pooled {:.1} %", 100.0 * pooled_ece(&bins)),
+        ];
+    }
     let x = Axis::linear("confidence (%)", 0.0, 100.0);
     let y = Axis::linear("accuracy (%)", 0.0, 100.0);
     let mut panel = Panel::new(cell.arm.to_string(), x, y, series);
-    panel.texts = vec![((4.0, 94.0), format!("ECE {} %", ece.percent()), Align::Start)];
+    let row = |(i, text)| ((4.0, 94.0 - 8.0 * i as f64), text, Align::Start);
+    panel.texts = texts.into_iter().enumerate().map(row).collect();
     Some(panel)
+}
+
+/// What [`reliability`] shows, in words that hold for these runs.
+pub(super) fn reliability_caption(group: &Group<'_>) -> String {
+    let factor = shown_factor(group);
+    let mut text = format!(
+        "Reliability at imbalance factor {}: accuracy of the test images in each of 15 bins of confidence, and its gap to \
+         the bin's mean confidence; how many images a bin holds is in the CSV file.",
+        factor_text(factor)
+    );
+    if group.at(factor).any(|c| c.runs.len() > 1) {
+        text.push_str(
+            " Bars hold the images of all seeds, whiskers reach from the seed with the lowest accuracy in the bin to that \
+             with the highest. ECE per seed: mean over seeds ± sample standard deviation of each network's own error, as \
+             in the table; pooled: that of the bars, in which seeds that err to different sides cancel.",
+        );
+    }
+    text
 }
 
 /// The pooled bins as a table, one row per cell and bin, all factors.
 pub(super) fn reliability_table(group: &Group<'_>) -> Table {
-    let mut table =
-        Table::new(["method", "imb", "bin", "test_images", "mean_confidence", "accuracy"]);
+    let header = ["method", "imb", "bin", "test_images", "mean_confidence", "accuracy"];
+    let mut table = Table::new(header.into_iter().chain(["lowest_seed", "highest_seed"]));
     for cell in &group.cells {
         for (number, bin) in pooled_bins(cell).iter().enumerate() {
+            let ends = seeds_of_bin(cell, number);
+            let measured = |value: f64| numeric::number((bin.count > 0).then_some(value));
             table.push([
                 cell.arm.to_string(),
                 factor_text(cell.imbalance_factor),
                 (number + 1).to_string(),
                 bin.count.to_string(),
-                format!("{:.6}", bin.confidence),
-                format!("{:.6}", bin.accuracy),
+                measured(bin.confidence),
+                measured(bin.accuracy),
+                numeric::number(ends.map(|e| e.0)),
+                numeric::number(ends.map(|e| e.1)),
             ]);
         }
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error, Result,
     longtail::ShotGroup,
-    report::{Axis, Lines, Mark, Panel, Rendered, Series, Table, render},
+    report::{Axis, Lines, Panel, Rendered, Rgb, Series, Table, render},
     rng::Streams,
     run::FeatureSample,
 };
@@ -108,13 +108,13 @@ fn cloud(cell: &Cell<'_>, places: &[(f64, f64)], labels: &[u32]) -> Panel {
     let series: Vec<Series> = if run.counts.len() <= 20 {
         let one = |(i, class): (usize, usize)| {
             let name = format!("{} ({})", run.class_names[class], run.counts[class]);
-            Series::number(name, pick(&|c| c == class), i, Mark::Cloud)
+            Series::class(name, pick(&|c| c == class), i)
         };
         by_count(&run.counts).into_iter().enumerate().map(one).collect()
     } else {
-        let one = |(i, (shots, name)): (usize, (ShotGroup, &str))| {
+        let one = |(i, (shots, name, color)): (usize, (ShotGroup, &str, Rgb))| {
             let of = |c: usize| run.counts.get(c).is_some_and(|&n| ShotGroup::of(n) == shots);
-            Series::number(name, pick(&of), i, Mark::Cloud)
+            Series { color, ..Series::class(name, pick(&of), i) }
         };
         SHOTS.into_iter().enumerate().map(one).collect()
     };

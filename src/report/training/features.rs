@@ -1,18 +1,17 @@
-//! What trained networks' features look like: similarity of positive pairs, gradients of easy pairs,
-//! t-SNE. From the feature summaries in the run folders, where they were measured.
-
-use std::collections::BTreeMap;
+//! Similarity of positive pairs in trained networks, from the feature summaries in the run folders,
+//! where it was measured.
 
 use super::{
-    cells::{Cell, Group, Spread},
+    cells::{Cell, Group, Spread, is_published_set},
     diagnostics::shown_factor,
+    numeric,
     tables::factor_text,
 };
 use crate::{
     Result,
     longtail::ShotGroup,
-    report::{Align, Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render},
-    run::{EasyPairCurves, GroupSimilarity, RunFeatures, Space},
+    report::{Align, Axis, Lines, Mark, Panel, Rendered, Rgb, Series, Table, colors, render},
+    run::{GroupSimilarity, RunFeatures, Space},
 };
 
 /// The cells at the largest factor whose runs have features.
@@ -20,11 +19,13 @@ pub(super) fn measured<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
     group.at(shown_factor(group)).filter(|c| !c.features.is_empty()).collect()
 }
 
+/// Whether similarities were taken between features of the encoder instead of projections.
+pub(super) fn is_encoder(cell: &Cell<'_>) -> bool {
+    cell.features.first().is_none_or(|(_, f)| f.summary.space == Space::Encoder)
+}
+
 fn space_name(cell: &Cell<'_>) -> &'static str {
-    match cell.features.first().map(|(_, f)| f.summary.space) {
-        Some(Space::Projection) => "projections",
-        _ => "encoder features",
-    }
+    if is_encoder(cell) { "encoder features" } else { "projections" }
 }
 
 /// The similarities of one shot group over all seeds.
@@ -36,67 +37,110 @@ fn similarities<'c>(
     cell.features.iter().filter_map(of).map(|(_, s)| s)
 }
 
-/// All seeds' pairs in one histogram, as a density.
+/// All seeds' pairs in one histogram, as a density. Runs measured with more bins than others are
+/// brought to the fewest.
 fn density(cell: &Cell<'_>, group: ShotGroup) -> Vec<(f64, f64)> {
-    let mut all: Option<GroupSimilarity> = None;
+    let Some(bins) = similarities(cell, group).map(|s| s.histogram.len()).min() else {
+        return Vec::new();
+    };
+    let mut all = GroupSimilarity { classes: 0, pairs: 0, mean: 0.0, histogram: vec![0; bins] };
     for s in similarities(cell, group) {
-        match &mut all {
-            None => all = Some(s.clone()),
-            Some(sum) => {
-                sum.pairs += s.pairs;
-                sum.histogram.iter_mut().zip(&s.histogram).for_each(|(to, from)| *to += from);
-            }
+        all.pairs += s.pairs;
+        for (bin, count) in s.histogram.iter().enumerate() {
+            all.histogram[bin * bins / s.histogram.len()] += count;
         }
     }
-    all.map(|a| a.density()).unwrap_or_default()
+    all.density()
 }
 
 fn mean_similarity(cell: &Cell<'_>, group: ShotGroup) -> Option<Spread> {
     Spread::of(&similarities(cell, group).map(|s| s.mean).collect::<Vec<_>>())
 }
 
-pub(super) const SHOTS: [(ShotGroup, &str); 3] = [
-    (ShotGroup::Many, "many-shot classes"),
-    (ShotGroup::Medium, "medium-shot classes"),
-    (ShotGroup::Few, "few-shot classes"),
+/// The shot groups, their names in legends and their colours in every figure.
+pub(super) const SHOTS: [(ShotGroup, &str, Rgb); 3] = [
+    (ShotGroup::Many, "many-shot classes", colors::BLUE),
+    (ShotGroup::Medium, "medium-shot classes", colors::ORANGE),
+    (ShotGroup::Few, "few-shot classes", colors::VERMILION),
 ];
+
+/// Pairs of a curve that may lie left of the axis, as a share.
+const HIDDEN: f64 = 0.02;
+
+/// Lower end of the bin that holds the [`HIDDEN`] quantile of a density, and the bins' width.
+fn quantile_bin(density: &[(f64, f64)]) -> Option<f64> {
+    let width = 2.0 / density.len() as f64;
+    let mut below = 0.0;
+    let reached = |p: &&(f64, f64)| {
+        below += p.1 * width;
+        below > HIDDEN
+    };
+    density.iter().find(reached).map(|p| p.0 - width / 2.0)
+}
+
+/// A density as steps: both ends of each bin that has pairs, broken where there are none.
+fn steps(density: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let half = 1.0 / density.len() as f64;
+    let height = |v: f64| if v > 0.0 { v } else { f64::NAN };
+    density.iter().flat_map(|&(x, v)| [(x - half, height(v)), (x + half, height(v))]).collect()
+}
 
 /// Densities of the cosine of same-class pairs, one panel per method.
 pub(super) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
     let cells = measured(group);
-    if cells.is_empty() {
+    let densities: Vec<_> =
+        cells.iter().map(|cell| SHOTS.map(|(shots, ..)| density(cell, shots))).collect();
+    let lowest = densities.iter().flatten().filter_map(|d| quantile_bin(d));
+    let low = lowest.fold(f64::INFINITY, f64::min);
+    let shown = || densities.iter().flatten().flatten().filter(|p| p.0 > low && p.1 > 0.0);
+    let (bottom, top) = shown().fold((f64::INFINITY, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
+    if !low.is_finite() || top <= 0.0 {
         return Ok(None);
     }
-    let palette = [(colors::BLUE, 0), (colors::ORANGE, 1), (colors::VERMILION, 2)];
-    let mut drawn = Vec::new();
-    for cell in &cells {
-        let series = SHOTS.iter().zip(palette).map(|((shots, name), (color, i))| {
-            let plain = Series::number(*name, density(cell, *shots), i, Mark::Line);
-            Series { color, ..plain }
+    let panel = |(cell, densities): (&&Cell<'_>, &[Vec<(f64, f64)>; 3])| {
+        let series = SHOTS.iter().zip(densities).enumerate().map(|(i, ((_, name, color), d))| {
+            let visible = steps(d).into_iter().filter(|p| p.0 >= low - 1e-9).collect();
+            Series { color: *color, ..Series::number(*name, visible, i, Mark::Line) }
         });
-        let means = SHOTS.map(|(shots, _)| {
+        let x = Axis::linear("cosine of two images of one class", low, 1.0);
+        let y = Axis::log("density", bottom.max(top * 1e-4), 8.0 * top);
+        let means = SHOTS.map(|(shots, ..)| {
             mean_similarity(cell, shots).map_or("–".to_owned(), |s| format!("{:.2}", s.mean))
         });
-        drawn.push((cell, series.collect::<Vec<_>>(), means.join(" / ")));
-    }
-    let points = || drawn.iter().flat_map(|(_, series, _)| series.iter().flat_map(|s| &s.points));
-    let low = points().filter(|p| p.1 > 0.0).map(|p| p.0).fold(1.0, f64::min);
-    let high = points().map(|p| p.1).fold(0.0, f64::max);
-    let panels = drawn.iter().map(|(cell, series, means)| {
-        let x =
-            Axis::linear("cosine of two images of one class", (5.0 * low - 0.4).floor() / 5.0, 1.0);
-        let y = Axis::linear("density", 0.0, 1.15 * high);
-        let mut panel = Panel::new(cell.arm.to_string(), x.clone(), y, series.clone());
-        let left = (5.0 * low - 0.4).floor() / 5.0 + 0.03 * (1.0 - low);
+        let mut panel = Panel::new(cell.arm.to_string(), x, y, series.collect());
+        let left = low + 0.03 * (1.0 - low);
         panel.texts = vec![
-            ((left, 1.08 * high), format!("means {means}"), Align::Start),
-            ((left, 0.99 * high), space_name(cell).to_owned(), Align::Start),
+            ((left, 4.8 * top), format!("means {}", means.join(" / ")), Align::Start),
+            ((left, 2.4 * top), space_name(cell).to_owned(), Align::Start),
         ];
         panel
-    });
-    let panels: Vec<Panel> = panels.collect();
+    };
+    let panels: Vec<Panel> = cells.iter().zip(&densities).map(panel).collect();
     let columns = panels.len().min(3);
     Ok(Some(render(&Lines { columns, panel_size: (300, 270), ..Lines::row(panels) })?))
+}
+
+/// Whether the measured methods' features are of both kinds, which are not comparable.
+pub(super) fn mixed(group: &Group<'_>) -> bool {
+    let cells = measured(group);
+    cells.windows(2).any(|w| is_encoder(w[0]) != is_encoder(w[1]))
+}
+
+/// What [`similarity`] shows, in words that hold for these runs.
+pub(super) fn caption(group: &Group<'_>) -> String {
+    let mut text = format!(
+        "Similarity of positive pairs of test images at imbalance factor {}, all seeds together; the scale is \
+         logarithmic, at most {} % of the pairs of a curve lie left of the axis, and the means are many / medium / few.",
+        factor_text(shown_factor(group)),
+        100.0 * HIDDEN
+    );
+    if group.runs().any(is_published_set) {
+        text.push_str(
+            " Means published with ResCom for ImageNet-LT (not comparable: other images, networks and training): ResCom \
+             0.73 / 0.68 / 0.63, SupCon+BS 0.77 / 0.68 / 0.60, MoCo+BS 0.75 / 0.64 / 0.56.",
+        );
+    }
+    text
 }
 
 /// Mean similarities, one row per cell that has features, all factors.
@@ -121,113 +165,35 @@ pub(super) fn similarity_table(group: &Group<'_>) -> Option<Table> {
     (!table.is_empty()).then_some(table)
 }
 
+/// The same with one number per cell, one row per cell and shot group.
+pub(super) fn similarity_csv(group: &Group<'_>) -> Table {
+    let mut table = Table::new(["method", "imb", "measured_on", "group", "mean", "sd", "n"]);
+    for cell in group.cells.iter().filter(|c| !c.features.is_empty()) {
+        for (shots, ..) in SHOTS {
+            let Some(found) = mean_similarity(cell, shots) else { continue };
+            let (arm, imb) = (cell.arm.to_string(), factor_text(cell.imbalance_factor));
+            let front = [arm, imb, space_name(cell).to_owned(), shots.name().to_owned()];
+            table.push(front.into_iter().chain(numeric::spread(Some(found))));
+        }
+    }
+    table
+}
+
 /// The densities as a table, all factors.
 pub(super) fn density_table(group: &Group<'_>) -> Table {
     let mut table = Table::new(["method", "imb", "group", "cosine", "density"]);
     for cell in &group.cells {
-        for (shots, _) in SHOTS {
+        for (shots, ..) in SHOTS {
             for (cosine, value) in density(cell, shots) {
                 table.push([
                     cell.arm.to_string(),
                     factor_text(cell.imbalance_factor),
                     shots.name().to_owned(),
-                    format!("{cosine:.2}"),
+                    format!("{cosine:.3}"),
                     format!("{value:.6}"),
                 ]);
             }
         }
     }
     table
-}
-
-/// The mean over seeds of a curve; seeds whose curve is shorter (other numbers of keys) are left out.
-fn mean_curve(cell: &Cell<'_>, curve: fn(&EasyPairCurves) -> &Vec<f64>) -> Vec<f64> {
-    let curves = || cell.features.iter().map(|(_, f)| curve(&f.summary.easy));
-    let length = curves().map(Vec::len).max().unwrap_or(0);
-    let whole: Vec<_> = curves().filter(|c| c.len() == length).collect();
-    (0..length).map(|r| whole.iter().map(|c| c[r]).sum::<f64>() / whole.len() as f64).collect()
-}
-
-/// Gradient of positives and of negatives by rank, one line per method.
-pub(super) fn easy_pairs(group: &Group<'_>) -> Result<Option<Rendered>> {
-    let cells = measured(group);
-    if cells.is_empty() {
-        return Ok(None);
-    }
-    let lines = |curve: fn(&EasyPairCurves) -> &Vec<f64>| -> Vec<Series> {
-        let one = |cell: &&Cell<'_>| {
-            let number = group.arms().iter().position(|a| *a == cell.arm).unwrap_or(0);
-            let points = mean_curve(cell, curve).into_iter().enumerate();
-            let points = points.map(|(r, v)| (r as f64 + 1.0, v)).collect();
-            Series::number(cell.arm.to_string(), points, number, Mark::Line)
-        };
-        cells.iter().map(one).collect()
-    };
-    let values = |series: &[Series]| -> Vec<f64> {
-        series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect()
-    };
-    let longest =
-        |series: &[Series]| series.iter().map(|s| s.points.len()).max().unwrap_or(1).max(2) as f64;
-    let positive = lines(|e| &e.positive_gradient);
-    let negative = lines(|e| &e.negative_gradient);
-    let largest = values(&negative).into_iter().fold(1e-12, f64::max);
-    let smallest = values(&negative).into_iter().filter(|v| *v > 0.0).fold(largest, f64::min);
-    let panels = vec![
-        Panel::new(
-            "Positives",
-            Axis::linear("rank, easiest first", 0.0, longest(&positive)),
-            Axis::fit("mean |∂L/∂l|", values(&positive), false),
-            positive,
-        ),
-        Panel::new(
-            "Negatives",
-            Axis::linear("rank, hardest first", 0.0, longest(&negative)),
-            Axis::log("mean |∂L/∂l|", smallest.max(largest * 1e-6), largest * 1.5),
-            negative,
-        ),
-    ];
-    Ok(Some(render(&Lines { panel_size: (390, 310), ..Lines::row(panels) })?))
-}
-
-/// The curves as a table, all factors.
-pub(super) fn easy_table(group: &Group<'_>) -> Table {
-    let mut table = Table::new(["method", "imb", "side", "rank", "similarity", "gradient"]);
-    type Curve = fn(&EasyPairCurves) -> &Vec<f64>;
-    let sides: [(&str, Curve, Curve); 2] = [
-        ("positive", |e| &e.positive_similarity, |e| &e.positive_gradient),
-        ("negative", |e| &e.negative_similarity, |e| &e.negative_gradient),
-    ];
-    for cell in &group.cells {
-        for (side, similarity, gradient) in sides {
-            let both = mean_curve(cell, similarity).into_iter().zip(mean_curve(cell, gradient));
-            for (rank, (s, g)) in both.enumerate() {
-                table.push([
-                    cell.arm.to_string(),
-                    factor_text(cell.imbalance_factor),
-                    side.to_owned(),
-                    (rank + 1).to_string(),
-                    format!("{s:.6}"),
-                    format!("{g:.6e}"),
-                ]);
-            }
-        }
-    }
-    table
-}
-
-/// A temperature, number of anchors, positives and negatives that all measured cells share, in words.
-pub(super) fn easy_setup(group: &Group<'_>) -> String {
-    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
-    for (_, f) in measured(group).iter().flat_map(|c| &c.features) {
-        let e = &f.summary.easy;
-        let text = format!(
-            "T = {}, {} anchors with {} positives and {} negatives each",
-            e.temperature,
-            e.anchors,
-            e.positive_gradient.len(),
-            e.negative_gradient.len()
-        );
-        seen.insert(text, ());
-    }
-    seen.into_keys().collect::<Vec<_>>().join("; ")
 }

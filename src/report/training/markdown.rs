@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{
     Files,
@@ -8,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    run::{Mark, RunRecord},
+    run::{Mark, Replaced, RunRecord},
 };
 
 /// The report of `runs`: `report.md`, `runs.csv`, each table as CSV and each figure as PNG and SVG.
@@ -81,7 +84,7 @@ fn head(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
     format!(
         "# {sets}: methods for long-tailed recognition{warning}\n{} runs; encoder and width of its features: {}; {} epochs; \
          batches of {} images; {}. Accuracies are top-1 in percent on the balanced test set after the last epoch; the best \
-         epoch was chosen on test images and stands apart for comparison with work that reports it. Many, medium and few \
+         epoch, where there was a choice, was chosen on test images and stands apart for comparison with work that reports it. Many, medium and few \
          are means of class accuracies over classes with more than 100, 20 to 100, and fewer than 20 training images.\n\n",
         records.len(),
         distinct(records.iter().map(|r| backbone(r))),
@@ -91,29 +94,56 @@ fn head(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
     )
 }
 
-/// What differs from the published protocol, from the marks of the recipes.
-fn protocol(records: &[&RunRecord]) -> Result<String> {
-    let mut by_key: BTreeMap<String, (Mark, BTreeSet<String>)> = BTreeMap::new();
-    for r in records {
-        let values = r.recipe.values()?;
-        for mark in [Mark::Changed, Mark::Assumed] {
-            for key in r.marks.with(mark) {
-                let entry = by_key.entry(key.to_owned()).or_insert((mark, BTreeSet::new()));
-                entry.1.insert(values.get(key).cloned().unwrap_or_default());
-            }
+/// A value that some runs have, and what the recipe file said in its place, where that is known.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Setting {
+    value: String,
+    replaced: Option<Replaced>,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.value)?;
+        match &self.replaced {
+            Some(r) => write!(f, " ({}: {})", r.mark.name(), r.was),
+            None => Ok(()),
         }
     }
-    let list = |mark: Mark| -> String {
-        let rows = by_key.iter().filter(|(_, (m, _))| *m == mark);
-        let values = |v: &BTreeSet<String>| v.iter().cloned().collect::<Vec<_>>().join(" / ");
-        let rows: Vec<String> = rows.map(|(k, (_, v))| format!("`{k}` = {}", values(v))).collect();
-        if rows.is_empty() { "none".into() } else { rows.join(", ") }
+}
+
+/// "`optim.epochs` = 8 (released: 400)": the values of every key that carries `mark` in some run, and
+/// in how many if not in all.
+fn marked(records: &[&RunRecord], mark: Mark) -> Result<String> {
+    let mut by_key: BTreeMap<&str, (usize, BTreeSet<Setting>)> = BTreeMap::new();
+    for r in records {
+        let values = r.recipe.values()?;
+        for key in r.marks.with(mark) {
+            let value = values.get(key).cloned().unwrap_or_default();
+            let (runs, settings) = by_key.entry(key).or_default();
+            *runs += 1;
+            settings.insert(Setting { value, replaced: r.marks.replaced(key).cloned() });
+        }
+    }
+    let row = |(key, (runs, settings)): (&str, (usize, BTreeSet<Setting>))| {
+        let all: Vec<String> = settings.iter().map(Setting::to_string).collect();
+        let some = match runs == records.len() {
+            true => String::new(),
+            false => format!(" in {runs} of {} runs", records.len()),
+        };
+        format!("`{key}` = {}{some}", all.join(" / "))
     };
+    let rows: Vec<String> = by_key.into_iter().map(row).collect();
+    Ok(if rows.is_empty() { "none".into() } else { rows.join(", ") })
+}
+
+/// What differs from the published protocol, from the marks of the recipes.
+fn protocol(records: &[&RunRecord]) -> Result<String> {
     Ok(format!(
-        "## What differs from the published protocol\n\n* Set by the preset or on the command line: {}.\n* Not known \
-         from the paper or the released code, and assumed: {}.\n\n",
-        list(Mark::Changed),
-        list(Mark::Assumed)
+        "## What differs from the published protocol\n\n* Set by the preset or on the command line (in parentheses: the \
+         recipe's value and where it comes from, if the run recorded it): {}.\n* Not known from the paper or the \
+         released code, and assumed: {}.\n\n",
+        marked(records, Mark::Changed)?,
+        marked(records, Mark::Assumed)?
     ))
 }
 
@@ -126,17 +156,21 @@ fn skipped_text([train, test]: [usize; 2]) -> String {
     }
 }
 
+fn threads(n: usize) -> String {
+    if n == 1 { "1 thread".into() } else { format!("{n} threads") }
+}
+
 fn origin(records: &[&RunRecord]) -> String {
     let line = |r: &&RunRecord| {
         let p = &r.provenance;
         format!(
-            "rescom {} ({}), libtorch {}, {} with {} threads; training images with SHA-256 {}{}; made by \
+            "rescom {} ({}), libtorch {}, {} with {}; training images with SHA-256 {}{}; made by \
              `rescom-repro {}`",
             p.version,
             p.commit,
             p.libtorch,
             p.device,
-            p.torch_threads,
+            threads(p.torch_threads),
             p.data_sha256.get(..12).unwrap_or(&p.data_sha256),
             skipped_text(p.skipped_pictures),
             p.command.get(1..).unwrap_or_default().join(" ")
@@ -153,7 +187,8 @@ fn origin(records: &[&RunRecord]) -> String {
     let seconds: f64 = records.iter().map(|r| r.seconds).sum();
     format!(
         "## Where this comes from\n\n{}\n\nTraining and evaluation of all runs took {seconds:.0} s. Each run's folder \
-         holds its recipe, subset manifest, records and checkpoints.{skipped}\n",
+         holds its recipe, subset manifest, records and checkpoints. In the CSV files accuracies and errors are \
+         fractions, not percent.{skipped}\n",
         lines.iter().map(|l| format!("* {l}")).collect::<Vec<_>>().join("\n"),
     )
 }

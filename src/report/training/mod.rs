@@ -1,19 +1,24 @@
 //! The report of training runs: from what their folders hold to Markdown, tables and figures.
 
 mod ablation;
+mod accuracy;
 mod cells;
 mod comparison;
+mod curves;
 mod diagnostics;
+mod easy;
 #[cfg(feature = "train")]
 mod embedding;
 mod features;
 mod markdown;
+mod numeric;
 mod paired;
 #[cfg(feature = "train")]
 mod parquet;
 mod plots;
 mod section;
 mod settings;
+mod style;
 mod tables;
 
 pub use cells::{Arm, Cell, FinishedRun, Group, Spread};

@@ -1,17 +1,16 @@
+//! Accuracy by class, and what figures of accuracies share.
+
 use super::{
-    cells::{Arm, Cell, Group, Spread},
+    cells::{Cell, Group, Spread},
     diagnostics::by_count,
+    style::{legend_first, styled},
     tables::factor_text,
 };
 use crate::{
     Result,
     longtail::ShotGroup,
-    report::{
-        Axis, Lines, Mark, Panel, Rendered, Series, colors,
-        published::{published, published_name},
-        render,
-    },
-    run::{EpochRecord, RunRecord},
+    report::{Axis, Lines, Mark, Panel, Rendered, Series, colors, render},
+    run::RunRecord,
 };
 
 /// Classes up to which each is shown with its name; more are shown as a running mean.
@@ -32,12 +31,6 @@ pub(super) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series 
     plain.with_intervals(points.into_iter().map(|(_, s)| bar(s)).collect())
 }
 
-/// The series of an arm: its colour, dots and dashes are the same in every figure of the group.
-fn series_of(group: &Group<'_>, cell: &Cell<'_>, points: Vec<(f64, Spread)>, mark: Mark) -> Series {
-    let number = group.arms().iter().position(|a| *a == cell.arm).unwrap_or(0);
-    with_spread(Series::number(cell.arm.to_string(), Vec::new(), number, mark), points)
-}
-
 /// An axis that holds all points and intervals, from `low` on if it is given.
 pub(super) fn fitted(label: &str, series: &[Series], low: Option<f64>) -> Axis {
     let points = series.iter().flat_map(|s| s.points.iter().map(|p| p.1));
@@ -54,53 +47,8 @@ pub(super) fn fitted(label: &str, series: &[Series], low: Option<f64>) -> Axis {
 
 /// Beside each other instead of on top of each other: where number `i` of `n` is drawn, as a part
 /// of the room between two positions (-0.5..=0.5).
-fn dodge(i: usize, n: usize, room: f64) -> f64 {
+pub(super) fn dodge(i: usize, n: usize, room: f64) -> f64 {
     if n < 2 { 0.0 } else { room * (i as f64 / (n - 1) as f64 - 0.5) }
-}
-
-/// The legend lists methods in the order of the tables, also those that the first panel lacks.
-fn legend_first(group: &Group<'_>, panels: &mut [Panel]) {
-    let Some(first) = panels.first_mut() else { return };
-    let drawn = std::mem::take(&mut first.series);
-    let mark = drawn.first().map_or(Mark::Line, |s| s.mark);
-    let entry = |(i, arm): (usize, Arm)| Series::number(arm.to_string(), Vec::new(), i, mark);
-    first.series = group.arms().into_iter().enumerate().map(entry).chain(drawn).collect();
-}
-
-/// Accuracy against imbalance factor, the published points beside ours.
-pub(super) fn accuracy_by_factor(group: &Group<'_>) -> Result<Rendered> {
-    let (arms, factors) = (group.arms(), group.factors());
-    // Error bars of one factor stand beside each other; the scale is logarithmic.
-    let decades = |pair: &[f64]| (pair[1] / pair[0]).log10();
-    let nearest = factors.windows(2).map(decades).fold(1.0, f64::min);
-    let span = decades(&[factors[0], factors[factors.len() - 1]]);
-    let room = (0.5 * nearest).min(0.15 * (span + 0.3));
-    let mut all = Vec::new();
-    for (i, arm) in arms.iter().enumerate() {
-        let cells: Vec<&Cell<'_>> = factors.iter().filter_map(|f| group.cell(arm, *f)).collect();
-        let points = cells.iter().filter_map(|cell| {
-            let x = cell.imbalance_factor * 10f64.powf(dodge(i, arms.len(), room));
-            Some((x, in_percent(cell.last(|e| Some(e.top1))?)))
-        });
-        let points = points.collect();
-        all.extend(cells.first().map(|cell| series_of(group, cell, points, Mark::LineDots)));
-        let known: Vec<(f64, f64)> = published()
-            .into_iter()
-            .filter(|p| p.set == group.set && Some(p.method.as_str()) == published_name(arm.method))
-            .filter(|p| group.same_backbone(arm, p))
-            .filter_map(|p| Some((p.imbalance_factor?, p.top1)))
-            .collect();
-        if !known.is_empty() {
-            all.push(Series::number(format!("{arm}, published"), known, i, Mark::Rings));
-        }
-    }
-    let xs: Vec<f64> = all.iter().flat_map(|s| s.points.iter().map(|p| p.0)).collect();
-    let (low, high) = xs.iter().fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(*x), h.max(*x)));
-    let x = Axis::log("imbalance factor (largest / smallest class)", low / 1.25, high * 1.25)
-        .with_ticks(factors.clone());
-    let y = fitted("top-1 accuracy (%)", &all, None);
-    let panel = Panel::new("Accuracy on the balanced test set, last epoch", x, y, all);
-    render(&Lines { panel_size: (560, 380), ..Lines::row(vec![panel]) })
 }
 
 /// Accuracy of each class, classes sorted by training images, one panel per factor.
@@ -122,15 +70,19 @@ pub(super) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
                 running_mean(cell, &order)
             };
             let mark = if order.len() <= NAMED { Mark::Dots } else { Mark::Line };
-            series_of(group, cell, points, mark)
+            styled(group, &cell.arm, points, mark)
         });
         let lines = lines.collect();
         let x = class_axis(run, &order);
-        let y = Axis::linear("class accuracy (%)", 0.0, 107.0)
+        let y = Axis::linear("class accuracy (%)", -3.0, 103.0)
             .with_ticks((0..=5).map(|k| 20.0 * f64::from(k)));
         let mut panel =
             Panel::new(format!("imbalance factor {}", factor_text(factor)), x, y, lines);
-        panel.verticals = shot_borders(&order, &run.counts);
+        let groups = shot_groups(&order, &run.counts);
+        let middle = |g: &(usize, usize, &str)| (0.5 * (g.0 + g.1) as f64, g.2.to_owned());
+        panel.above = groups.iter().map(middle).collect();
+        let border = |g: &(usize, usize, &str)| (g.0 as f64 - 0.5, String::new());
+        panel.verticals = groups.iter().skip(1).map(border).collect();
         if order.len() <= NAMED {
             let every_second = (0..order.len()).step_by(2).map(|r| r as f64);
             panel.shades = every_second.map(|r| (r - 0.5, r + 0.5, colors::GREY)).collect();
@@ -142,7 +94,7 @@ pub(super) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
 }
 
 /// Classes that one point of the running mean stands for.
-pub(super) fn window(classes: usize) -> usize {
+fn window(classes: usize) -> usize {
     (classes / 10).max(1)
 }
 
@@ -169,80 +121,41 @@ fn class_axis(run: &RunRecord, order: &[usize]) -> Axis {
     Axis::linear("rank of the class by training images, most first", 0.0, last)
 }
 
-/// Where many ends and medium ends, half-way between two ranks.
-fn shot_borders(order: &[usize], counts: &[u64]) -> Vec<(f64, String)> {
+/// The shot groups in order: first rank, last rank and name of each.
+fn shot_groups(order: &[usize], counts: &[u64]) -> Vec<(usize, usize, &'static str)> {
     let group = |rank: usize| ShotGroup::of(counts[order[rank]]);
-    (1..order.len())
-        .filter(|&r| group(r) != group(r - 1))
-        .map(|r| (r as f64 - 0.5, format!("{} | {}", group(r - 1).name(), group(r).name())))
-        .collect()
-}
-
-/// Training loss and test accuracy by epoch, one row per factor.
-pub(super) fn learning_curves(group: &Group<'_>) -> Result<Rendered> {
-    let mut panels = Vec::new();
-    for factor in group.factors() {
-        let (mut loss, mut accuracy) = (Vec::new(), Vec::new());
-        for cell in group.at(factor) {
-            let by_epoch = |value: &dyn Fn(&EpochRecord) -> Option<f64>| -> Vec<(f64, Spread)> {
-                let epochs = cell.runs[0].epochs.iter().map(|e| e.epoch);
-                let at = |epoch: usize| {
-                    cell.spread(|r| value(r.epochs.iter().find(|e| e.epoch == epoch)?))
-                };
-                epochs.filter_map(|e| Some((e as f64, at(e)?))).collect()
-            };
-            // Bands of many methods lie on top of each other: the more, the fainter.
-            let band = Some(0.2f64.min(0.8 / group.at(factor).count() as f64));
-            let line = series_of(group, cell, by_epoch(&|e| Some(e.loss_cls)), Mark::Line);
-            loss.push(Series { band, ..line });
-            let tested = by_epoch(&|e| Some(100.0 * e.test.as_ref()?.top1));
-            let line = series_of(group, cell, tested, Mark::LineDots);
-            accuracy.push(Series { band, ..line });
-        }
-        let title = format!("imbalance factor {}", factor_text(factor));
-        let epochs = loss.iter().flat_map(|s| s.points.iter().map(|p| p.0)).fold(1.0, f64::max);
-        let x = || Axis::linear("epoch", 0.0, epochs);
-        let y = fitted("classification loss (nats)", &loss, None);
-        panels.push(Panel::new(title.clone(), x(), y, loss));
-        let y = fitted("test top-1 (%)", &accuracy, None);
-        panels.push(Panel::new(title, x(), y, accuracy));
-    }
-    legend_first(group, &mut panels);
-    render(&Lines { columns: 2, panel_size: (390, 300), ..Lines::row(panels) })
-}
-
-/// The curves as a table, one row per cell and epoch.
-pub(super) fn curves_table(group: &Group<'_>) -> crate::report::Table {
-    let mut table = crate::report::Table::new([
-        "method",
-        "imb",
-        "epoch",
-        "seeds",
-        "loss_cls",
-        "loss_con",
-        "test_images",
-        "top1",
-        "top1_sd",
-    ]);
-    for cell in &group.cells {
-        for (number, epoch) in cell.runs[0].epochs.iter().enumerate() {
-            let mean = |value: fn(&EpochRecord) -> Option<f64>| {
-                cell.spread(|r| value(r.epochs.get(number)?))
-            };
-            let text = |v: Option<f64>| v.map(|v| format!("{v:.6}")).unwrap_or_default();
-            let top1 = mean(|e| Some(e.test.as_ref()?.top1));
-            table.push([
-                cell.arm.to_string(),
-                factor_text(cell.imbalance_factor),
-                epoch.epoch.to_string(),
-                cell.runs.len().to_string(),
-                text(mean(|e| Some(e.loss_cls)).map(|s| s.mean)),
-                text(mean(|e| Some(e.loss_con)).map(|s| s.mean)),
-                epoch.test.as_ref().map(|t| t.images.to_string()).unwrap_or_default(),
-                text(top1.map(|s| s.mean)),
-                text(top1.and_then(|s| s.sd)),
-            ]);
+    let mut groups: Vec<(usize, usize, &'static str)> = Vec::new();
+    for rank in 0..order.len() {
+        let name = group(rank).name();
+        match groups.last_mut() {
+            Some(last) if last.2 == name => last.1 = rank,
+            _ => groups.push((rank, rank, name)),
         }
     }
-    table
+    groups
+}
+
+/// What [`accuracy_by_class`] shows, in words that hold for these runs.
+pub(super) fn class_caption(group: &Group<'_>) -> String {
+    let mut text = "Accuracy of each class, most training images on the left.".to_owned();
+    let borders = |r: &RunRecord| shot_groups(&by_count(&r.counts), &r.counts).len() > 1;
+    if group.runs().any(borders) {
+        text.push_str(" Dashed verticals separate the shot groups named above.");
+    }
+    let several = group.cells.iter().any(|c| c.runs.len() > 1);
+    let classes = group.runs().next().map_or(0, |r| r.counts.len());
+    match (classes > NAMED, several) {
+        (false, true) => text.push_str(
+            " Error bars: one sample standard deviation over seeds; one that leaves the panel has no cap there.",
+        ),
+        (true, _) => {
+            let width = window(classes);
+            text.push_str(&format!(" Each point is the mean of {width} neighbouring classes."));
+            if several {
+                text.push_str(" Bands: one sample standard deviation over seeds.");
+            }
+        }
+        (false, false) => {}
+    }
+    text
 }

@@ -1,15 +1,17 @@
 //! One group's part of the report: its tables, its figures, and what is to be said of them.
 
+use std::collections::BTreeSet;
+
 use super::{
-    Files, ablation,
+    Files, ablation, accuracy,
     cells::Group,
-    comparison, diagnostics, features, plots, settings,
+    comparison, curves, diagnostics, easy, features, numeric, plots, settings,
     tables::{self, factor_text},
 };
 use crate::{
     Result,
     report::{Rendered, Table},
-    run::{ClassOrder, DataSetId},
+    run::{ClassOrder, DataSetId, RunRecord},
 };
 
 /// Text and files under construction. Every table is written as CSV, every figure as PNG and SVG.
@@ -40,8 +42,13 @@ impl Section {
         self.files.push((format!("{}{name}.csv", self.stem), table.csv().into_bytes()));
     }
 
-    fn table(&mut self, name: &str, table: &Table) {
+    /// The table as text only.
+    fn shown(&mut self, table: &Table) {
         self.paragraph(table.markdown().trim_end());
+    }
+
+    fn table(&mut self, name: &str, table: &Table) {
+        self.shown(table);
         self.csv(name, table);
     }
 
@@ -74,7 +81,7 @@ pub(super) fn section(group: &Group<'_>) -> Result<Section> {
     let mut out = Section::new(group);
     out.paragraph(&format!("## {}, {} class order", set_title(group.set), order_name(group.order)));
     out.paragraph(&class_order_note(group));
-    accuracy(group, &mut out)?;
+    main_result(group, &mut out)?;
     same_seeds(group, &mut out);
     modules(group, &mut out)?;
     classes(group, &mut out)?;
@@ -84,7 +91,7 @@ pub(super) fn section(group: &Group<'_>) -> Result<Section> {
     Ok(out)
 }
 
-fn accuracy(group: &Group<'_>, out: &mut Section) -> Result<()> {
+fn main_result(group: &Group<'_>, out: &mut Section) -> Result<()> {
     out.heading("Accuracy");
     if let Some(table) = group.settings.table() {
         out.paragraph(
@@ -95,19 +102,26 @@ fn accuracy(group: &Group<'_>, out: &mut Section) -> Result<()> {
     } else {
         out.paragraph(&unlike_note(group)?);
     }
-    out.table("accuracy", &tables::main_table(group));
+    out.shown(&tables::main_table(group));
+    out.csv("accuracy", &numeric::accuracy(group));
     out.paragraph(&best_epoch_note(group));
-    let rendered = plots::accuracy_by_factor(group)?;
-    out.figure(
-        "accuracy",
-        "Top-1 accuracy against the imbalance factor. Error bars, where there are several seeds, are one sample standard \
-         deviation; methods are shifted sideways so that the bars stand apart. Rings, where \
-         there are any, are published numbers.",
-        rendered,
-    );
+    out.figure("accuracy", &accuracy::caption(group), accuracy::figure(group)?);
+    if let Some(table) = tables::published_table(group) {
+        out.heading("Published numbers");
+        out.table("published", &table);
+        out.paragraph(
+            "Top-1 and accuracy by shot group in percent, as their sources state them; what was trained there differs \
+             from what was trained here in more than the method (last section). A difference is shown above only beside \
+             the same method and encoder.",
+        );
+    }
     out.heading("Shot groups and calibration (last epoch)");
-    out.table("groups", &tables::groups_table(group));
-    out.paragraph("ECE: expected calibration error over 15 bins, in percent. Width: that of the encoder's features.");
+    out.shown(&tables::groups_table(group));
+    out.csv("groups", &numeric::groups(group));
+    out.paragraph(
+        "ECE: expected calibration error over 15 bins, in percent; each run's own, then the mean over seeds. Width: that \
+         of the encoder's features.",
+    );
     Ok(())
 }
 
@@ -126,7 +140,8 @@ fn unlike_note(group: &Group<'_>) -> Result<String> {
 fn same_seeds(group: &Group<'_>, out: &mut Section) {
     let Some(table) = comparison::paired_table(group) else { return };
     out.heading("Differences on the same seeds");
-    out.table("paired", &table);
+    out.shown(&table);
+    out.csv("paired", &comparison::paired_csv(group));
     out.paragraph(
         "Mean over the seeds that both methods have of the difference of the last epoch's accuracy, in points, with the \
          95 % t-interval of paired differences (none for one seed). A seed decides on initial weights, order and \
@@ -137,38 +152,20 @@ fn same_seeds(group: &Group<'_>, out: &mut Section) {
 fn modules(group: &Group<'_>, out: &mut Section) -> Result<()> {
     let Some(table) = ablation::ablation_table(group) else { return Ok(()) };
     out.heading("Ablation");
-    out.table("ablation", &table);
+    out.shown(&table);
+    out.csv("ablation", &ablation::ablation_csv(group));
     out.paragraph(&ablation::missing(group));
     if let Some(rendered) = ablation::ablation_bars(group)? {
-        out.figure(
-            "ablation",
-            "ResCom and what is left of it without single modules: mean over all classes and over the few-shot classes, \
-             error bars (several seeds) one sample standard deviation.",
-            rendered,
-        );
+        out.figure("ablation", &ablation::caption(group), rendered);
     }
     Ok(())
 }
 
 fn classes(group: &Group<'_>, out: &mut Section) -> Result<()> {
-    let classes = group.runs().next().map_or(0, |r| r.counts.len());
     out.heading("Classes");
     let rendered = plots::accuracy_by_class(group)?;
-    let many = match plots::window(classes) {
-        _ if classes <= 20 => String::new(),
-        width => format!(
-            " Each point is the mean of {width} neighbouring classes; bands are one sample standard deviation over seeds."
-        ),
-    };
-    out.figure(
-        "classes",
-        &format!(
-            "Accuracy of each class, most training images on the left; dashed verticals separate the shot groups. Error \
-             bars, where there are several seeds, are one sample standard deviation.{many}"
-        ),
-        rendered,
-    );
-    out.csv("classes", &tables::classes_table(group));
+    out.figure("classes", &plots::class_caption(group), rendered);
+    out.csv("classes", &numeric::classes(group));
     if let Some(rendered) = diagnostics::confusion(group)? {
         let factor = factor_text(diagnostics::shown_factor(group));
         let sorted =
@@ -187,77 +184,52 @@ fn classes(group: &Group<'_>, out: &mut Section) -> Result<()> {
 }
 
 fn calibration(group: &Group<'_>, out: &mut Section) -> Result<()> {
-    let factor = factor_text(diagnostics::shown_factor(group));
+    out.heading("Calibration and learning curves");
     if let Some(rendered) = diagnostics::reliability(group)? {
-        out.heading("Calibration and learning curves");
-        out.figure(
-            "reliability",
-            &format!(
-                "Reliability at imbalance factor {factor}: accuracy of the test images in each of 15 bins of confidence, \
-                 all seeds together (every image counts), and its gap to the bin's mean confidence; how many images a bin \
-                 holds is in the CSV file. ECE is the mean over seeds ± sample standard deviation."
-            ),
-            rendered,
-        );
+        out.figure("reliability", &diagnostics::reliability_caption(group), rendered);
         out.csv("reliability", &diagnostics::reliability_table(group));
     }
-    let rendered = plots::learning_curves(group)?;
-    out.figure(
-        "curves",
-        "Classification loss on the training views (left) and accuracy on test images (right) by epoch: mean over seeds, \
-         bands one sample standard deviation. Losses of different methods are different functions and are not comparable. \
-         Before the last epoch accuracy is that on as many test images as the CSV file says.",
-        rendered,
-    );
-    out.csv("curves", &plots::curves_table(group));
+    out.figure("curves", &curves::caption(group), curves::figure(group)?);
+    out.csv("curves", &curves::table(group));
     Ok(())
 }
 
 /// What `features.json` and `features.safetensors` in the run folders say; nothing if no run has them.
 fn trained_features(group: &Group<'_>, out: &mut Section) -> Result<()> {
     let Some(table) = features::similarity_table(group) else { return Ok(()) };
-    let factor = factor_text(diagnostics::shown_factor(group));
     out.heading("Trained features");
-    out.paragraph(
-        "Mean cosine of two test images of one class, by shot group; every pair counts once. Methods with a contrastive \
-         loss are measured where it acts, on their projections, the others on encoder features: the two kinds are not \
-         comparable with each other.",
-    );
-    out.table("similarity", &table);
+    let kinds = match features::mixed(group) {
+        true => {
+            " Methods with a contrastive loss are measured where it acts, on their projections, the others on encoder \
+             features: the two kinds are not comparable with each other."
+        }
+        false => "",
+    };
+    out.paragraph(&format!(
+        "Mean cosine of two test images of one class, by shot group; every pair counts once.{kinds}"
+    ));
+    out.shown(&table);
+    out.csv("similarity", &features::similarity_csv(group));
     if let Some(rendered) = features::similarity(group)? {
-        out.figure(
-            "similarity",
-            &format!(
-                "Similarity of positive pairs of test images at imbalance factor {factor}, all seeds together; the means \
-                 are many / medium / few. Published means for ImageNet-LT (not comparable: other images, networks and \
-                 training): ResCom 0.73 / 0.68 / 0.63, SupCon+BS 0.77 / 0.68 / 0.60, MoCo+BS 0.75 / 0.64 / 0.56."
-            ),
-            rendered,
-        );
+        out.figure("similarity", &features::caption(group), rendered);
         out.csv("densities", &features::density_table(group));
     }
-    if let Some(rendered) = features::easy_pairs(group)? {
-        out.figure(
-            "easy-pairs",
-            &format!(
-                "Gradient of the supervised contrastive loss with respect to the logits l = s/T by rank of the key, on \
-                 test images at imbalance factor {factor}: {}. Positives that exceed π = 1/|P| are pushed away (left arm), \
-                 hard ones pulled (right arm); the hardest negatives carry almost everything. Mean over anchors and seeds.",
-                features::easy_setup(group)
-            ),
-            rendered,
-        );
-        out.csv("easy-pairs", &features::easy_table(group));
+    if let Some(rendered) = easy::figure(group)? {
+        out.figure("easy-pairs", &easy::caption(group), rendered);
+        out.csv("easy-pairs", &easy::table(group));
     }
     #[cfg(feature = "train")]
     if let Some(picture) = super::embedding::picture(group)? {
         out.figure(
             "tsne",
             &format!(
-                "t-SNE of the encoder features of {} test images at imbalance factor {factor}, seed {}: perplexity {}, \
+                "t-SNE of the encoder features of {} test images at imbalance factor {}, seed {}: perplexity {}, \
                  Barnes-Hut with θ = 0.5, 1000 iterations from a drawn start. Distances between clusters and their sizes \
                  mean nothing.",
-                picture.rows, picture.seeds, picture.perplexity
+                picture.rows,
+                factor_text(diagnostics::shown_factor(group)),
+                picture.seeds,
+                picture.perplexity
             ),
             picture.rendered,
         );
@@ -270,8 +242,9 @@ fn time(group: &Group<'_>, out: &mut Section) {
     out.heading("Time per epoch");
     out.table("time", &tables::time_table(group));
     out.paragraph(
-        "Median over all epochs and seeds of the seconds of training (evaluation excluded), as the runs recorded them; \
-         whatever else ran on the machine is in these numbers.",
+        "Seconds of training (evaluation excluded), over all epochs and seeds, as the runs recorded them. Whatever else \
+         ran on the machine is in these numbers, other runs of a sweep included: the fastest epoch is the least disturbed \
+         one, and views per second are counted in it.",
     );
 }
 
@@ -290,28 +263,36 @@ fn class_order_note(group: &Group<'_>) -> String {
     };
     let warning = match (group.set, group.order) {
         (DataSetId::FashionMnist, ClassOrder::Natural) => {
-            " Fashion-MNIST's last classes (sneaker, bag, ankle boot) are its easiest, so this order flatters the tail; \
-             `--class-order reversed` makes them the head."
+            " Which classes are rare decides how hard the tail is: `--class-order reversed` makes the last classes the \
+             head."
         }
         _ => "",
     };
     format!("Class order: {}.{warning}{counts}", order_name(group.order))
 }
 
-/// Where no earlier epoch was evaluated on the whole test set, "best" says nothing.
+/// What the dashes in the columns of the best epoch mean.
 fn best_epoch_note(group: &Group<'_>) -> String {
-    let whole = |r: &crate::run::RunRecord| {
-        let tests = r.epochs.iter().filter_map(|e| e.test.as_ref());
-        tests.filter(|t| t.images == r.last.images).count()
-    };
-    if group.runs().any(|r| whole(r) > 1) {
+    if group.cells.iter().all(|c| c.best_top1().is_some()) {
         return String::new();
     }
-    let interim =
-        group.runs().find_map(|r| Some(r.epochs.iter().find_map(|e| e.test.as_ref())?.images));
+    let without = || group.cells.iter().filter(|c| c.best_top1().is_none());
+    let parts: BTreeSet<u64> = without().flat_map(|c| &c.runs).flat_map(|r| partial(r)).collect();
+    let earlier = match parts.is_empty() {
+        true => "no earlier one was evaluated".to_owned(),
+        false => {
+            let sizes: Vec<String> = parts.iter().map(u64::to_string).collect();
+            format!("earlier ones on at most {} of its images", sizes.join(" or "))
+        }
+    };
     format!(
-        "Only the last epoch was evaluated on the whole test set (earlier ones on {} of its images), so both columns \
-         are the same here.",
-        interim.unwrap_or(0)
+        "– in a column of the best epoch: only the last epoch was evaluated on the whole test set ({earlier}), so there \
+         was no epoch to choose."
     )
+}
+
+/// Test images of the evaluations that were not of the whole test set.
+fn partial(run: &RunRecord) -> impl Iterator<Item = u64> {
+    let tests = run.epochs.iter().filter_map(|e| e.test.as_ref());
+    tests.map(|t| t.images).filter(|n| *n < run.last.images)
 }

@@ -1,9 +1,8 @@
-use super::cells::{Arm, Cell, FinishedRun, Group, Spread};
+//! The tables that the report shows, numbers as people read them; `numeric` has those of the CSV files.
+
+use super::cells::{Cell, FinishedRun, Group, Spread};
 use crate::{
-    report::{
-        Table,
-        published::{Published, published, published_name},
-    },
+    report::{Table, published::Published},
     run::RunRecord,
 };
 
@@ -23,30 +22,35 @@ pub(super) fn backbone(record: &RunRecord) -> String {
     format!("{} ({})", arch.name(), arch.feature_dim())
 }
 
-/// Method x imbalance factor, top-1 of the last epoch; beside it the published number and the
-/// difference where there is one.
+/// Method x imbalance factor, top-1 of the last epoch and of the best where that was a choice; beside
+/// them the published number and the difference where the group has any. With "(n = 1)" behind each
+/// number if not all have as many seeds.
 pub(super) fn main_table(group: &Group<'_>) -> Table {
-    let published: Vec<Published> =
-        published().into_iter().filter(|p| p.set == group.set).collect();
+    let any_published = !group.all_published().is_empty();
     let mut header = vec!["method".to_owned()];
     for factor in group.factors() {
         let factor = factor_text(factor);
         header.push(format!("imb {factor}: last epoch"));
         header.push(format!("imb {factor}: best epoch"));
-        if !published.is_empty() {
+        if any_published {
             header.push(format!("imb {factor}: published (difference)"));
         }
     }
+    let text = |spread: Option<Spread>| match spread {
+        Some(s) if group.uneven() => format!("{} (n = {})", s.percent(), s.n),
+        other => percent(other),
+    };
     let mut table = Table::new(header);
     for arm in group.arms() {
         let mut row = vec![arm.to_string()];
         for factor in group.factors() {
             let cell = group.cell(&arm, factor);
-            row.push(percent(cell.and_then(|c| c.last(|e| Some(e.top1)))));
-            row.push(percent(cell.and_then(Cell::best_top1)));
-            if !published.is_empty() {
-                let same = published.iter().filter(|p| group.same_backbone(&arm, p));
-                row.push(beside(same, &arm, factor, cell));
+            let last = cell.and_then(|c| c.last(|e| Some(e.top1)));
+            row.push(text(last));
+            row.push(text(cell.and_then(Cell::best_top1)));
+            if any_published {
+                let published = group.published(&arm, factor);
+                row.push(published.map_or_else(|| "–".to_owned(), |p| beside(&p, last)));
             }
         }
         table.push(row);
@@ -54,21 +58,45 @@ pub(super) fn main_table(group: &Group<'_>) -> Table {
     table
 }
 
-/// "84.9 (-3.1)": the number published for the same encoder, and ours minus it.
-fn beside<'p>(
-    mut published: impl Iterator<Item = &'p Published>,
-    arm: &Arm,
-    factor: f64,
-    cell: Option<&Cell<'_>>,
-) -> String {
-    let row = published_name(arm.method).and_then(|name| {
-        published.find(|p| p.method == name && p.imbalance_factor.is_none_or(|f| f == factor))
-    });
-    let Some(row) = row else { return "–".to_owned() };
-    match cell.and_then(|c| c.last(|e| Some(e.top1))) {
-        Some(ours) => format!("{:.1} ({:+.1})", row.top1, 100.0 * ours.mean - row.top1),
-        None => format!("{:.1}", row.top1),
+/// "84.9 (-3.1)": the published number, and ours minus it.
+fn beside(published: &Published, ours: Option<Spread>) -> String {
+    match ours {
+        Some(ours) => {
+            format!("{:.1} ({:+.1})", published.top1, 100.0 * ours.mean - published.top1)
+        }
+        None => format!("{:.1}", published.top1),
     }
+}
+
+/// Every number that was published for the data set at the group's factors, with its source.
+pub(super) fn published_table(group: &Group<'_>) -> Option<Table> {
+    let mut table = Table::new([
+        "published method",
+        "imb",
+        "encoder",
+        "top-1",
+        "many",
+        "medium",
+        "few",
+        "note",
+        "source",
+    ]);
+    let or_dash = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"));
+    for p in group.all_published() {
+        let [many, medium, few] = p.shots.map(or_dash);
+        table.push([
+            p.method,
+            p.imbalance_factor.map_or_else(|| "–".to_owned(), factor_text),
+            p.backbone,
+            format!("{:.1}", p.top1),
+            many,
+            medium,
+            few,
+            p.note,
+            p.source,
+        ]);
+    }
+    (!table.is_empty()).then_some(table)
 }
 
 /// Many, medium, few and calibration of the last epoch, one row per cell.
@@ -104,28 +132,6 @@ pub(super) fn groups_table(group: &Group<'_>) -> Table {
     table
 }
 
-/// Accuracy of each class, mean over seeds, one row per cell and class.
-pub(super) fn classes_table(group: &Group<'_>) -> Table {
-    let mut table =
-        Table::new(["method", "imb", "class", "train_images", "seeds", "accuracy", "sd"]);
-    for cell in &group.cells {
-        let run = cell.runs[0];
-        for (class, (name, count)) in run.class_names.iter().zip(&run.counts).enumerate() {
-            let Some(s) = cell.last(|e| e.per_class.get(class).copied()) else { continue };
-            table.push([
-                cell.arm.to_string(),
-                factor_text(cell.imbalance_factor),
-                name.clone(),
-                count.to_string(),
-                s.n.to_string(),
-                format!("{:.6}", s.mean),
-                s.sd.map(|sd| format!("{sd:.6}")).unwrap_or_default(),
-            ]);
-        }
-    }
-    table
-}
-
 /// The middle value; the mean of the two middle ones of an even number.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -144,7 +150,8 @@ pub(super) fn time_table(group: &Group<'_>) -> Table {
         "training images",
         "views per image",
         "median seconds per epoch",
-        "views per second",
+        "fastest epoch (s)",
+        "views per second (fastest epoch)",
     ]);
     for cell in &group.cells {
         let place = |r: &RunRecord| (r.provenance.device.clone(), r.provenance.torch_threads);
@@ -153,14 +160,15 @@ pub(super) fn time_table(group: &Group<'_>) -> Table {
         places.dedup();
         for here in places {
             let runs = || cell.runs.iter().filter(|r| place(r) == here);
-            let seconds = runs().flat_map(|r| r.epochs.iter().map(|e| e.train_seconds)).collect();
-            let Some(seconds) = median(seconds) else { continue };
+            let each = || runs().flat_map(|r| r.epochs.iter().map(|e| e.train_seconds));
+            let Some(seconds) = median(each().collect()) else { continue };
+            let fastest = each().fold(seconds, f64::min);
             let recipe = &cell.runs[0].recipe;
             let views = recipe.method.name.views();
             let steps = cell.runs[0].epochs.last().map_or(0, |e| e.steps);
             let seen = (steps * recipe.optim.batch_size * views) as f64;
             // A stage 2 has its own batches; what it saw per epoch is not in the record.
-            let rate = (!cell.arm.method.stage2 && seconds > 0.0).then(|| seen / seconds);
+            let rate = (!cell.arm.method.stage2 && fastest > 0.0).then(|| seen / fastest);
             table.push([
                 cell.arm.to_string(),
                 factor_text(cell.imbalance_factor),
@@ -169,6 +177,7 @@ pub(super) fn time_table(group: &Group<'_>) -> Table {
                 cell.runs[0].counts.iter().sum::<u64>().to_string(),
                 views.to_string(),
                 format!("{seconds:.1}"),
+                format!("{fastest:.1}"),
                 rate.map_or_else(|| "–".to_owned(), |r| format!("{r:.0}")),
             ]);
         }
