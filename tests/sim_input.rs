@@ -111,7 +111,6 @@ fn features_and_labels_of_every_type_give_the_same() {
         (Dtype::U64, bytes(labels.map(|v| (v as u64).to_le_bytes())), vec![4, 1]),
         (Dtype::U32, bytes(labels.map(|v| (v as u32).to_le_bytes())), vec![4]),
         (Dtype::U8, bytes(labels.map(|v| [v as u8])), vec![4]),
-        (Dtype::F32, bytes(labels.map(|v| (v as f32).to_le_bytes())), vec![4]),
     ] {
         assert_eq!(measure(wide(), labels), expected);
     }

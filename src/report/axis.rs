@@ -135,22 +135,23 @@ fn multiples(low: f64, high: f64, step: f64) -> (i64, i64) {
     ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64)
 }
 
-/// The step of 1, 2, 5 or else 2.5 times a power of ten with which [low, high] has four to six
+/// The step of 1, 2 or 5 times a power of ten, or else of 2.5, with which [low, high] has four to six
 /// ticks, five if possible; where none has, too many are better than too few.
 fn round_step(low: f64, high: f64) -> f64 {
     let decade = ((high - low) / 5.0).log10().floor() as i32;
     let powers = [decade - 1, decade, decade + 1].map(|e| 10f64.powi(e));
-    let steps = [1.0, 2.0, 5.0, 2.5].iter().flat_map(|digit| powers.map(|p| digit * p));
-    let cost = |step: f64| {
-        let (first, last) = multiples(low, high, step);
+    let steps = [1.0, 2.0, 5.0, 2.5].iter().flat_map(|digit| powers.map(|p| (*digit, digit * p)));
+    let cost = |(digit, step): &(f64, f64)| {
+        let (first, last) = multiples(low, high, *step);
         match last - first + 1 {
+            n @ 4..=6 if *digit == 2.5 => (0, 1 + (n - 5).abs()),
             n @ 4..=6 => (0, (n - 5).abs()),
             n if n < 4 => (2 * (4 - n), 0),
             n => (n - 6, 0),
         }
     };
-    let cheapest = steps.min_by_key(|&step| cost(step));
-    cheapest.unwrap_or(high - low)
+    let cheapest = steps.min_by_key(cost);
+    cheapest.map_or(high - low, |(_, step)| step)
 }
 
 /// With as many decimals as a digit times a power of ten needs.
