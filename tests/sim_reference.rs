@@ -1,5 +1,5 @@
-//! The float64 loss, its gradients, the miner and the queue against values computed with PyTorch
-//! (tests/fixtures, see manifest.json).
+//! The float64 loss, its gradients, the miner and the queue against values computed with PyTorch: every case
+//! that the manifest of `tests/fixtures` names, or of the folder in `RESCOM_FIXTURES`.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
@@ -10,12 +10,21 @@ use rescom::contrast::{
 };
 use safetensors::{Dtype, SafeTensors};
 
+#[path = "reference/place.rs"]
+mod place;
+
+use place::{entries, number, size};
+
 struct Fixture(Vec<u8>);
 
 impl Fixture {
-    fn open(name: &str) -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/");
-        Self(std::fs::read(format!("{path}{name}.safetensors")).unwrap())
+    /// None if the repository's lean copy leaves the file out.
+    fn open(name: &str) -> Option<Self> {
+        place::bytes(name).map(Self)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.0).unwrap().tensor(name).is_ok()
     }
 
     fn matrix(&self, name: &str) -> Array2<f64> {
@@ -61,58 +70,70 @@ fn supcon(temperature: f64) -> SupConLoss {
     SupConLoss { form: LossForm::Out, temperature: Temperature::new(temperature).unwrap() }
 }
 
+/// Every case of the files `supcon*`, with its settings and its tensors.
+fn supcon_cases() -> Vec<(String, &'static serde_json::Value, Fixture)> {
+    let mut all = vec![];
+    for (file, entry) in entries("supcon") {
+        for (case, settings) in entry["cases"].as_object().unwrap() {
+            all.extend(Fixture::open(file).map(|f| (case.clone(), settings, f)));
+        }
+    }
+    assert!(!all.is_empty() || !place::is_lean_copy(), "no case was found");
+    all
+}
+
 #[test]
 fn a_batch_against_itself_equals_pytorch() {
-    let f = Fixture::open("supcon");
-    for (case, t) in [("batch0", 0.1), ("batch1", 0.07), ("batch2", 0.2)] {
+    for (case, settings, f) in supcon_cases().into_iter().filter(|(case, ..)| !case.contains('.')) {
         let features = f.matrix(&format!("{case}.features"));
         let labels = f.labels(&format!("{case}.labels"));
         let rows = (features.view(), labels.as_slice());
-        let value = supcon(t).evaluate(rows, rows, SelfPairs::Diagonal, None).unwrap();
+        let loss = supcon(number(settings, "temperature"));
+        let value = loss.evaluate(rows, rows, SelfPairs::Diagonal, None).unwrap();
         let loss = f.matrix(&format!("{case}.loss"))[[0, 0]];
         assert!((value.loss - loss).abs() < 1e-10, "{case}: {} {loss}", value.loss);
-        assert_close(case, &value.grad_sims, &f.matrix(&format!("{case}.grad_sim")), 1e-10);
+        assert_close(&case, &value.grad_sims, &f.matrix(&format!("{case}.grad_sim")), 1e-10);
         let grad = f.matrix(&format!("{case}.grad_features"));
-        assert_close(case, &value.grad_features(), &grad, 1e-10);
+        assert_close(&case, &value.grad_features(), &grad, 1e-10);
     }
 }
 
 #[test]
 fn a_queue_with_and_without_positives_equals_pytorch() {
-    let f = Fixture::open("supcon");
-    for (case, t) in [("queue0", 0.1), ("queue1", 0.07)] {
-        let name = |part: &str| format!("{case}.{part}");
+    for (case, settings, f) in supcon_cases() {
+        let Some((set, variant)) = case.split_once('.') else { continue };
+        let name = |part: &str| format!("{set}.{part}");
         let (anchors, labels) = (f.matrix(&name("features")), f.labels(&name("labels")));
-        let (queue, queue_labels) = (f.matrix(&name("queue")), f.labels(&name("queue_labels")));
-        let keys = f.matrix(&name("keys"));
-        let both = ndarray::concatenate![ndarray::Axis(0), keys, queue];
-        let both_labels: Vec<_> = labels.iter().chain(&queue_labels).copied().collect();
-        for (variant, keys, key_labels) in
-            [("queue_only", &queue, &queue_labels), ("key_plus_queue", &both, &both_labels)]
-        {
-            let anchors = (anchors.view(), labels.as_slice());
-            let keys = (keys.view(), key_labels.as_slice());
-            let value = supcon(t).evaluate(anchors, keys, SelfPairs::Distinct, None).unwrap();
-            let name = |part: &str| format!("{case}.{variant}.{part}");
-            let expected = f.matrix(&name("loss_mean_all"))[[0, 0]];
-            assert!((value.loss - expected).abs() < 1e-10, "{case} {variant}");
-            assert_eq!(value.positives, f.labels(&name("num_pos")));
-            assert_close(&name("grad_sim"), &value.grad_sims, &f.matrix(&name("grad_sim")), 1e-10);
-            let grad = f.matrix(&name("grad_features"));
-            assert_close(&name("grad_features"), &value.grad_anchors, &grad, 1e-10);
+        let (mut keys, mut key_labels) =
+            (f.matrix(&name("queue")), f.labels(&name("queue_labels")));
+        match variant {
+            "queue_only" => {}
+            "key_plus_queue" => {
+                keys = ndarray::concatenate![ndarray::Axis(0), f.matrix(&name("keys")), keys];
+                key_labels = labels.iter().chain(&key_labels).copied().collect();
+            }
+            other => panic!("{case}: variant `{other}` is not known"),
         }
+        let anchors = (anchors.view(), labels.as_slice());
+        let keys = (keys.view(), key_labels.as_slice());
+        let loss = supcon(number(settings, "temperature"));
+        let value = loss.evaluate(anchors, keys, SelfPairs::Distinct, None).unwrap();
+        let name = |part: &str| format!("{case}.{part}");
+        let expected = f.matrix(&name("loss_mean_all"))[[0, 0]];
+        assert!((value.loss - expected).abs() < 1e-10, "{case}");
+        assert_eq!(value.positives, f.labels(&name("num_pos")), "{case}");
+        assert_close(&name("grad_sim"), &value.grad_sims, &f.matrix(&name("grad_sim")), 1e-10);
+        let grad = f.matrix(&name("grad_features"));
+        assert_close(&name("grad_features"), &value.grad_anchors, &grad, 1e-10);
     }
 }
 
-/// The stored values are float32, so the tolerance is theirs (5e-6 of the largest entry).
+/// The stored values are float32, so the tolerance is theirs: 2e-6 of a loss, 5e-6 of the largest entry.
 #[test]
 fn a_rebalanced_step_equals_pytorch() {
-    for (case, t, num_pos, num_neg, con_weight) in [
-        ("loss_c10_imb10_pos4_neg40", 0.1, 4, 40, 0.5),
-        ("loss_c7_odd", 0.1, 4, 1, 0.5),
-        ("loss_edge_one_class", 0.1, 1, 4, 1.0),
-    ] {
-        let f = Fixture::open(case);
+    for (case, settings) in entries("loss_") {
+        let Some(f) = Fixture::open(case) else { continue };
+        let con_weight = number(settings, "con_weight");
         let (features, labels) = (f.matrix("features"), f.labels("labels"));
         let queue = f.matrix("queue").t().to_owned();
         let weights = f.matrix("class_weight").into_raw_vec_and_offset().0;
@@ -120,9 +141,12 @@ fn a_rebalanced_step_equals_pytorch() {
             (0..queue.nrows()).map(|k| k * weights.len() / queue.nrows()).collect();
         let loss = ClassBalancedSupCon {
             form: LossForm::Out,
-            temperature: Temperature::new(t).unwrap(),
+            temperature: Temperature::new(number(settings, "temperature")).unwrap(),
             weights,
-            miner: Some(HardPairMiner { num_pos, num_neg }),
+            miner: Some(HardPairMiner {
+                num_pos: size(settings, "select_num_pos"),
+                num_neg: size(settings, "select_num_neg"),
+            }),
         };
         let value = loss
             .evaluate((features.view(), labels.as_slice()), (queue.view(), key_labels.as_slice()))
@@ -148,17 +172,22 @@ fn a_rebalanced_step_equals_pytorch() {
 
 #[test]
 fn the_class_balanced_queue_equals_the_reference_bit_for_bit() {
-    let f = Fixture::open("queue_c5_q3");
-    let init = f.matrix("queue_init").t().to_owned();
-    let mut queue = ClassBalancedQueue::new(5, 3, init).unwrap();
-    for step in 0..8 {
-        let name = |part: &str| format!("step{step}.{part}");
-        let features = f.matrix(&name("features"));
-        let labels = f.labels(&name("labels"));
-        let half = labels.len() / 2;
-        let view_1 = features.view().split_at(ndarray::Axis(0), half).0;
-        queue.push(&view_1, &labels[..half]).unwrap();
-        assert_eq!(queue.keys(), f.matrix(&name("queue")).t(), "step {step}");
-        assert_eq!(queue.pointers(), f.labels(&name("ptr")), "step {step}");
+    for (case, settings) in entries("queue_") {
+        let Some(f) = Fixture::open(case) else { continue };
+        let init = f.matrix("queue_init").t().to_owned();
+        let (classes, per_class) =
+            (size(settings, "num_classes"), size(settings, "queue_size_per_cls"));
+        let mut queue = ClassBalancedQueue::new(classes, per_class, init).unwrap();
+        for step in 0..size(settings, "steps") {
+            let name = |part: &str| format!("step{step}.{part}");
+            let features = f.matrix(&name("features"));
+            let labels = f.labels(&name("labels"));
+            let half = labels.len() / 2;
+            let view_1 = features.view().split_at(ndarray::Axis(0), half).0;
+            queue.push(&view_1, &labels[..half]).unwrap();
+            assert_eq!(queue.keys(), f.matrix(&name("queue")).t(), "{case}, step {step}");
+            assert_eq!(queue.pointers(), f.labels(&name("ptr")), "{case}, step {step}");
+        }
+        assert!(!f.has(&format!("step{}.queue", size(settings, "steps"))), "{case}: more steps");
     }
 }

@@ -21,7 +21,9 @@ def main(folder, arch):
     state = load_file(folder / "ours.safetensors")
     batch = load_file(folder / "batch.safetensors")
     images, want = batch["images"], batch["logits"]
-    classes, dim = state["linear.weight"].shape[0], state["mlp.3.weight"].shape[0]
+    classes = state["linear.weight"].shape[0]
+    # A method without a contrastive part has no projection head.
+    dim = state["mlp.3.weight"].shape[0] if "mlp.3.weight" in state else None
     net = Network(arch, images.shape[1], classes, dim).eval()
     # A checkpoint also holds the optimiser and the queue; the network itself must fit strictly.
     own = {k: v for k, v in state.items() if k.startswith(("encoder.", "linear.", "mlp."))}

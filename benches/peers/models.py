@@ -82,7 +82,8 @@ class ImageNetResNet(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder, classifier and projection head: returns logits and projections before normalisation."""
+    """Encoder, classifier and projection head: returns logits and projections before normalisation. Without
+    a `dim` there is no head, and no projections."""
 
     def __init__(self, arch, channels, classes, dim):
         super().__init__()
@@ -93,10 +94,12 @@ class Network(nn.Module):
             self.encoder = ImageNetResNet(*{"resnet50": (1, 64), "resnext50_32x4d": (32, 4)}[arch], channels)
         width = self.encoder.features
         self.linear = nn.Linear(width, classes)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, dim)
-        )
+        self.mlp = None
+        if dim is not None:
+            self.mlp = nn.Sequential(
+                nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, dim)
+            )
 
     def forward(self, x):
         features = self.encoder(x)
-        return self.linear(features), self.mlp(features)
+        return self.linear(features), None if self.mlp is None else self.mlp(features)

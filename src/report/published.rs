@@ -97,6 +97,9 @@ pub fn published() -> Vec<Published> {
 
 /// The name under which the tables hold `label`, if they may hold it at all.
 pub fn published_name(label: MethodLabel) -> Option<&'static str> {
+    if label.foreign {
+        return None;
+    }
     match (label.method, label.stage2) {
         (Method::CrossEntropy, false) => Some("Cross-entropy"),
         (Method::BalancedSoftmax, false) => Some("Balanced Softmax"),

@@ -148,18 +148,21 @@ impl From<Method> for String {
 }
 
 /// A method, and whether stage 2 of MiSLAS followed it: one row of a table. `Display` gives
-/// "rescom", "rescom+mislas", "mislas" (stage 1 alone) and "mislas+stage2" (both stages).
+/// "rescom", "rescom+mislas", "mislas" (stage 1 alone), "mislas+stage2" (both stages) and
+/// "rescom+weights+mislas" (stage 2 by that recipe on an encoder from elsewhere).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MethodLabel {
     /// How the encoder was trained.
     pub method: Method,
     /// Whether stage 2 of MiSLAS retrained the classifier.
     pub stage2: bool,
+    /// Whether the encoder came from a file instead of a run of the method.
+    pub foreign: bool,
 }
 
 impl From<Method> for MethodLabel {
     fn from(method: Method) -> Self {
-        Self { method, stage2: false }
+        Self { method, stage2: false, foreign: false }
     }
 }
 
@@ -168,6 +171,7 @@ impl fmt::Display for MethodLabel {
         self.method.fmt(f)?;
         match (self.stage2, self.method) {
             (false, _) => Ok(()),
+            (true, _) if self.foreign => f.write_str("+weights+mislas"),
             (true, Method::Mislas) => f.write_str("+stage2"),
             (true, _) => f.write_str("+mislas"),
         }
@@ -178,7 +182,10 @@ impl FromStr for MethodLabel {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let label = |name: &str, stage2| Ok(Self { method: name.parse()?, stage2 });
+        if let Some(name) = text.strip_suffix("+weights+mislas") {
+            return Ok(Self { method: name.parse()?, stage2: true, foreign: true });
+        }
+        let label = |name: &str, stage2| Ok(Self { method: name.parse()?, stage2, foreign: false });
         match (text.strip_suffix("+stage2"), text.strip_suffix("+mislas")) {
             (Some("mislas"), _) => label("mislas", true),
             (_, Some(name)) if name != "mislas" => label(name, true),
@@ -202,8 +209,15 @@ mod tests {
         for m in all {
             assert_eq!(m.to_string().parse::<Method>().unwrap(), m);
         }
-        for text in ["ce", "rescom-no-queue+mislas", "mislas", "mislas+stage2", "supcon+bs+mislas"]
-        {
+        for text in [
+            "ce",
+            "rescom-no-queue+mislas",
+            "mislas",
+            "mislas+stage2",
+            "supcon+bs+mislas",
+            "ce+weights+mislas",
+            "mislas+weights+mislas",
+        ] {
             assert_eq!(text.parse::<MethodLabel>().unwrap().to_string(), text);
         }
         assert!("mislas+mislas".parse::<MethodLabel>().is_err());

@@ -27,6 +27,7 @@ pub(crate) use recipe::tests::shipped;
 pub use recipe::{Recipe, RecipeFile};
 pub use record::{
     BestEpoch, EpochRecord, Evaluation, GroupAccuracy, ReliabilityBin, RunRecord, Stage2Source,
+    WeightsFile,
 };
 pub use spec::{
     Architecture, AugmentPolicy, AugmentSpec, ClassOrder, ContrastSpec, DataSetId, DataSpec,

@@ -190,6 +190,11 @@ impl RawRecipe {
         let s = &self.stage2;
         need(s.mixup_alpha > 0.0, "stage2.mixup-alpha", s.mixup_alpha, "a positive number")?;
         need(s.epochs >= 1, "stage2.epochs", s.epochs, "at least 1")?;
+        need(s.lr > 0.0 && s.lr.is_finite(), "stage2.lr", s.lr, "a positive number")?;
+        for (key, v) in [("stage2.lr-factor", s.lr_factor), ("stage2.weight-decay", s.weight_decay)]
+        {
+            need(v >= 0.0 && v.is_finite(), key, v, "0 or more")?;
+        }
         for (key, v) in
             [("stage2.smooth-head", s.smooth_head), ("stage2.smooth-tail", s.smooth_tail)]
         {

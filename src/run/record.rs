@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Marks, MethodLabel, Provenance, Recipe};
 
-/// Accuracy over the classes of one shot group; `None` where the group has no class. Fractions.
+/// Accuracy over the classes of one shot group; `None` where the group has no class with test images.
+/// Fractions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupAccuracy {
     /// Classes with more than 100 training images.
@@ -82,14 +83,36 @@ pub struct BestEpoch {
 /// What a run of MiSLAS stage 2 started from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage2Source {
-    /// Folder name of the run whose network it took over.
+    /// Folder name of the run whose network it took over; with `weights`, the run that gave data set,
+    /// subset and recipe.
     pub run: String,
-    /// Finished epochs of that network.
-    pub epoch: usize,
-    /// SHA-256 of its checkpoint file, hex.
+    /// Finished epochs of that network; none where it is `weights`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
+    /// SHA-256 of the network's file, hex.
     pub checkpoint_sha256: String,
-    /// The command line that trained it, which says where the images are.
+    /// The command line of that run, which says where the images are.
     pub command: Vec<String>,
+    /// A network from elsewhere; none where it is the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsFile>,
+}
+
+impl Stage2Source {
+    /// Whether both are the same network for the same run, wherever its file lies.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let key = |s: &Self| (s.run.clone(), s.checkpoint_sha256.clone(), s.weights.is_some());
+        key(self) == key(other)
+    }
+}
+
+/// A trained network that no run of ours made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsFile {
+    /// The file, as it was named.
+    pub file: String,
+    /// Whether the classifier came from it as well; otherwise it was drawn from the recipe's seed.
+    pub classifier: bool,
 }
 
 /// What a finished run leaves: everything that a report needs.
@@ -145,6 +168,10 @@ impl RunRecord {
     /// What tables and figures call this run's training: its method, and whether stage 2 of MiSLAS
     /// followed. Runs of one label, data set, factor and class order differ in their seeds alone.
     pub fn method_label(&self) -> MethodLabel {
-        MethodLabel { method: self.recipe.method.name, stage2: self.stage2.is_some() }
+        MethodLabel {
+            method: self.recipe.method.name,
+            stage2: self.stage2.is_some(),
+            foreign: self.stage2.as_ref().is_some_and(|source| source.weights.is_some()),
+        }
     }
 }

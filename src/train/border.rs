@@ -3,6 +3,7 @@
 use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
+use super::store::TorchResult;
 use crate::{Error, Result};
 
 /// Normalised images in NCHW order, float32, as the loader lays them out.
@@ -25,8 +26,18 @@ impl Images<'_> {
             )));
         }
         let shape = self.shape.map(|n| n as i64);
-        Ok(Tensor::from_slice(self.values).reshape(shape).f_to_device(device)?)
+        Ok(upload(&Tensor::from_slice(self.values).reshape(shape), device)?)
     }
+}
+
+/// A tensor of the host on `device`. For a GPU it passes through pinned memory and is copied in the
+/// order of the stream while the host goes on: from pageable memory the host would wait for every
+/// copy. The pinned block is not used again before its copy is done; libtorch's allocator sees to that.
+pub(super) fn upload(host: &Tensor, device: Device) -> TorchResult<Tensor> {
+    if !device.is_cuda() {
+        return host.f_to_device(device);
+    }
+    host.f_pin_memory(device)?.f_to_device_(device, host.kind(), true, false)
 }
 
 /// Threads that libtorch uses for operations called from this thread.

@@ -8,7 +8,7 @@ use super::{
     loss::{self, Pairs},
     model::{Model, normalise},
     queue::{ClassBalancedQueue, FifoQueue},
-    store::TorchResult,
+    store::{Statistics, TorchResult},
 };
 use crate::{
     Result,
@@ -28,8 +28,39 @@ pub(super) struct Contrast {
     spec: ContrastiveLossSpec,
     weights: Option<Tensor>,
     queue: Option<Queue>,
-    /// MoCo's key network and its momentum.
-    key_model: Option<(Model, f64)>,
+    key_network: Option<KeyNetwork>,
+}
+
+/// MoCo's momentum copy of the encoder.
+#[derive(Debug)]
+struct KeyNetwork {
+    model: Model,
+    momentum: f64,
+    /// Parameters and statistics before the running step, while it may still be taken back.
+    before: Option<(Tensor, Statistics)>,
+}
+
+impl KeyNetwork {
+    /// theta_k = m theta_k + (1 - m) theta_q, then unit keys of `images`, no gradient.
+    fn keys(&mut self, encoder: &Model, images: &Tensor) -> TorchResult<Option<Tensor>> {
+        let _guard = tch::no_grad_guard();
+        let theta = encoder.store().flat().detach();
+        let store = self.model.store_mut();
+        let followed = store.flat().f_lerp(&theta, 1.0 - self.momentum)?;
+        let statistics = store.statistics()?;
+        self.before = Some((store.replace_flat(followed), statistics));
+        match self.model.forward(images, true)?.projections {
+            Some(raw) => normalise(&raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn undo(&mut self) -> TorchResult<()> {
+        let Some((flat, statistics)) = self.before.take() else { return Ok(()) };
+        let store = self.model.store_mut();
+        let _ = store.replace_flat(flat);
+        store.restore(statistics)
+    }
 }
 
 /// ln(p_c + 1e-9) in float32 arithmetic, as the reference computes it.
@@ -63,11 +94,13 @@ impl Contrast {
         });
         let queue = queue.transpose()?;
         let weights = spec.class_balanced_beta.map(|b| class_weights(b, counts, device));
-        let key_model = match spec.kind {
-            ContrastKind::Momentum { momentum } => Some((model.duplicate(), momentum)),
+        let key_network = match spec.kind {
+            ContrastKind::Momentum { momentum } => {
+                Some(KeyNetwork { model: model.duplicate(), momentum, before: None })
+            }
             ContrastKind::Supervised => None,
         };
-        Ok(Self { spec: spec.clone(), weights: weights.transpose()?, queue, key_model })
+        Ok(Self { spec: spec.clone(), weights: weights.transpose()?, queue, key_network })
     }
 
     /// Unit keys of `images` from the key network, no gradient, after it has followed the encoder.
@@ -76,14 +109,7 @@ impl Contrast {
         model: &Model,
         images: &Tensor,
     ) -> TorchResult<Option<Tensor>> {
-        let Some((keys, m)) = &mut self.key_model else { return Ok(None) };
-        let _guard = tch::no_grad_guard();
-        let mut flat = keys.store().flat().shallow_clone();
-        let _ = flat.f_lerp_(&model.store().flat().detach(), 1.0 - *m)?;
-        match keys.forward(images, true)?.projections {
-            Some(raw) => normalise(&raw).map(Some),
-            None => Ok(None),
-        }
+        self.key_network.as_mut().map_or(Ok(None), |network| network.keys(model, images))
     }
 
     fn pairs(&self, z: &Tensor, labels: &Tensor, keys: Option<&Tensor>) -> TorchResult<Pairs> {
@@ -105,7 +131,7 @@ impl Contrast {
 
     /// Whether a momentum copy of the encoder makes the keys.
     pub(super) fn has_key_network(&self) -> bool {
-        self.key_model.is_some()
+        self.key_network.is_some()
     }
 
     /// lambda.
@@ -125,8 +151,16 @@ impl Contrast {
         loss::weighted_mean(&per_anchor, labels, self.weights.as_ref())
     }
 
-    /// Writes `keys` [B, D] into the queue, once those in it have been used.
+    /// Takes back what [`momentum_keys`](Self::momentum_keys) changed in the running step.
+    pub(super) fn undo(&mut self) -> TorchResult<()> {
+        self.key_network.as_mut().map_or(Ok(()), KeyNetwork::undo)
+    }
+
+    /// Ends the step: writes `keys` [B, D] into the queue, once those in it have been used.
     pub(super) fn write(&mut self, keys: &Tensor, labels: &Tensor) -> TorchResult<()> {
+        if let Some(network) = &mut self.key_network {
+            network.before = None;
+        }
         match &mut self.queue {
             Some(Queue::ClassBalanced(queue)) => queue.write(keys, labels),
             Some(Queue::Fifo(queue)) => queue.write(keys, labels),
@@ -140,8 +174,8 @@ impl Contrast {
             Some(Queue::Fifo(queue)) => queue.export(into),
             None => {}
         }
-        match &self.key_model {
-            Some((keys, _)) => keys.export("momentum.", into),
+        match &self.key_network {
+            Some(network) => network.model.export("momentum.", into),
             None => Ok(()),
         }
     }
@@ -156,8 +190,8 @@ impl Contrast {
 
     /// MoCo's key network from the entries under `prefix`.
     pub(super) fn import_key_model(&mut self, prefix: &str, from: &HostTensors) -> Result<()> {
-        match &mut self.key_model {
-            Some((keys, _)) => keys.import(prefix, from),
+        match &mut self.key_network {
+            Some(network) => network.model.import(prefix, from),
             None => Ok(()),
         }
     }

@@ -50,8 +50,8 @@ impl Converted {
     }
 }
 
-/// The name here of an entry called `name` there: data-parallel and query-encoder prefixes go, and a bare
-/// torchvision network becomes the encoder with its `fc` as classifier.
+/// The name here of an entry called `name` there: the prefixes of data parallel and of MoCo's query encoder
+/// go, and a bare torchvision network becomes the encoder with its `fc` as classifier.
 fn rename(name: &str, bare: bool) -> String {
     let name = strip(name);
     match name.strip_prefix("fc.") {
@@ -64,7 +64,8 @@ fn rename(name: &str, bare: bool) -> String {
 }
 
 fn strip(name: &str) -> &str {
-    name.strip_prefix("module.").unwrap_or(name)
+    let name = name.strip_prefix("module.").unwrap_or(name);
+    name.strip_prefix("encoder_q.").unwrap_or(name)
 }
 
 /// Finds in `source` the state of the network described, and lists what does not fit. Queue entries

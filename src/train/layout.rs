@@ -72,7 +72,7 @@ pub(super) struct Conv {
 pub(super) struct Layout {
     pub(super) entries: Vec<Entry>,
     pub(super) sizes: Vec<i64>,
-    pub(super) buffers: usize,
+    buffers: usize,
     pub(super) counters: usize,
 }
 
@@ -146,6 +146,12 @@ impl Layout {
     pub(super) fn parameter_names(&self) -> impl Iterator<Item = &str> {
         let params = self.entries.iter().filter(|e| matches!(e.slot, Slot::Param(_)));
         params.map(|e| e.name.as_str())
+    }
+
+    /// Values of all buffers together.
+    pub(super) fn buffer_values(&self) -> i64 {
+        let buffers = self.entries.iter().filter(|e| matches!(e.slot, Slot::Buffer(_)));
+        buffers.map(|e| e.shape.iter().product::<i64>()).sum()
     }
 
     /// Number of trainable values.

@@ -228,3 +228,56 @@ pub(super) fn label_aware(
     let s = smoothing.f_index_select(0, labels)?;
     own.f_add(&all.f_sub(&own)?.f_mul(&s)?)?.f_mean(log_p.kind())
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::{rng::Streams, train::config::QueueInit};
+
+    /// Rows that half types hold exactly, so that widening loses nothing: multiples of 1/16.
+    fn coarse(rows: i64, dim: i64) -> Tensor {
+        let n = rows * dim;
+        let steps = Tensor::arange(n, (Kind::Float, Device::Cpu));
+        ((steps * 7.0).remainder(29.0) / 16.0 - 0.875).reshape([rows, dim])
+    }
+
+    #[test]
+    fn half_rows_give_the_loss_of_the_same_rows_in_float32() {
+        let labels = Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2]);
+        let prior = Tensor::from_slice(&[-0.5f32, -1.5, -2.0]);
+        let streams = Streams::new(1);
+        let cpu = Device::Cpu;
+        let ring = ClassBalancedQueue::new(3, 4, 5, QueueInit::Random, &streams, cpu).unwrap();
+        let mut fifo = FifoQueue::new(12, 5, QueueInit::ExcludeUnfilled, &streams, cpu).unwrap();
+        fifo.write(&coarse(6, 5), &labels).unwrap();
+        let smoothing = Tensor::from_slice(&[0.3f32, 0.2, 0.0]);
+        let miner = Some(HardPairMiner { num_pos: 1, num_neg: 3 });
+        let all = |kind: Kind| -> Vec<Tensor> {
+            let (z, logits) = (coarse(6, 5).to_kind(kind), coarse(6, 3).to_kind(kind));
+            let pairs = [
+                Pairs::in_batch(&z, &labels).unwrap(),
+                Pairs::with_keys(&z, &labels, &z, &labels).unwrap(),
+                Pairs::class_balanced(&z, &labels, &ring, None).unwrap(),
+                Pairs::class_balanced(&z, &labels, &ring, miner).unwrap(),
+                Pairs::fifo(&z, &labels, &fifo, None).unwrap(),
+                Pairs::fifo(&z, &labels, &fifo, miner).unwrap(),
+            ];
+            let mut losses: Vec<Tensor> =
+                pairs.iter().map(|p| p.supcon(0.05).unwrap().mean(Kind::Float)).collect();
+            losses.push(classification(&logits, &labels, Some(&prior)).unwrap());
+            losses.push(label_aware(&logits, &labels, &smoothing).unwrap());
+            losses
+        };
+        let wide = all(Kind::Float);
+        for kind in [Kind::BFloat16, Kind::Half] {
+            for (i, (narrow, wide)) in all(kind).iter().zip(&wide).enumerate() {
+                assert_eq!(narrow.kind(), Kind::Float, "loss {i} of {kind:?} rows");
+                let (got, want) = (narrow.double_value(&[]), wide.double_value(&[]));
+                assert!(want > 0.0 && want.is_finite(), "loss {i}: {want}");
+                assert_eq!(got, want, "loss {i} of {kind:?} rows");
+            }
+        }
+    }
+}

@@ -45,7 +45,7 @@ impl Metrics {
     /// Adds a batch: logits [N, C] without prior, labels [N].
     ///
     /// # Errors
-    /// [`Error::Input`] if shapes or labels do not fit; [`Error::Run`] if a logit is not a number.
+    /// [`Error::Input`] if shapes or labels do not fit; [`Error::Run`] if a logit is not finite.
     pub fn add(&mut self, logits: &Array2<f32>, labels: &[i64]) -> Result<()> {
         let classes = self.classes.len();
         if logits.dim() != (labels.len(), classes) {
@@ -59,9 +59,9 @@ impl Metrics {
             let label = usize::try_from(label).ok().filter(|&y| y < classes).ok_or_else(|| {
                 Error::input(format!("evaluation: label {label} is outside 0..{classes}"))
             })?;
-            if row.iter().any(|v| v.is_nan()) {
+            if row.iter().any(|v| !v.is_finite()) {
                 return Err(Error::run(
-                    "evaluation: the network's logits are not numbers; the run has diverged",
+                    "evaluation: the network's logits are not finite; the run has diverged",
                 ));
             }
             self.add_one(row.iter().copied(), label);
@@ -108,11 +108,13 @@ impl Metrics {
         let share = |&(images, correct): &(u64, u64)| correct as f64 / images.max(1) as f64;
         let per_class: Vec<f64> = self.classes.iter().map(share).collect();
         let group = |g: ShotGroup| {
+            // A class without test images has no accuracy that could enter a mean.
             let members: Vec<f64> = per_class
                 .iter()
+                .zip(&self.classes)
                 .zip(&self.groups)
-                .filter(|(_, of)| **of == g)
-                .map(|(a, _)| *a)
+                .filter(|((_, (images, _)), of)| *images > 0 && **of == g)
+                .map(|((a, _), _)| *a)
                 .collect();
             (!members.is_empty()).then(|| members.iter().sum::<f64>() / members.len() as f64)
         };
@@ -179,7 +181,8 @@ mod tests {
         let e = metrics.finish().unwrap();
         assert!(e.confusion.is_empty());
         assert_eq!((e.images, e.top1, e.per_class[1000], e.per_class[4]), (2, 0.5, 1.0, 0.0));
-        assert_eq!(e.groups.medium, Some(1.0 / 1001.0));
+        // Of the two classes that were tested.
+        assert_eq!((e.groups.medium, e.groups.many), (Some(0.5), None));
     }
 
     #[test]
@@ -188,7 +191,9 @@ mod tests {
         let mut m = Metrics::new(&counts);
         assert!(m.add(&arr2(&[[0.0, 1.0f32]]), &[2]).is_err());
         assert!(m.add(&arr2(&[[0.0f32]]), &[0]).is_err());
-        assert_eq!(m.add(&arr2(&[[0.0, f32::NAN]]), &[0]).unwrap_err().exit_code(), 1);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(m.add(&arr2(&[[0.0, bad]]), &[0]).unwrap_err().exit_code(), 1, "{bad}");
+        }
         assert!(m.finish().is_err());
     }
 }

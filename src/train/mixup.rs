@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{loss, store::TorchResult};
+use super::{border, loss, store::TorchResult};
 use crate::{Result, augment, rng::Streams};
 
 /// Mixes batches by what [`augment::Mixup`] draws, per step, from the stream ("mixup", step).
@@ -28,7 +28,7 @@ impl Mixup {
     pub(super) fn mix(&self, step: u64, images: &Tensor, labels: &Tensor) -> TorchResult<Mixed> {
         let mut rng = self.streams.stream("mixup", &[step]);
         let drawn = self.draws.draw(labels.size()[0] as usize, &mut rng);
-        let order = Tensor::from_slice(&drawn.partners).f_to_device(images.device())?;
+        let order = border::upload(&Tensor::from_slice(&drawn.partners), images.device())?;
         Mixed::new(images, labels, &order, drawn.lambda)
     }
 }

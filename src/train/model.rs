@@ -93,6 +93,10 @@ impl Model {
         &self.store
     }
 
+    pub(super) fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
     pub(super) fn device(&self) -> Device {
         self.store.device()
     }

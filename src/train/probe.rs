@@ -147,7 +147,8 @@ pub fn queue_write(
 
 /// Supervised contrastive loss of `anchors` [N, D] with `labels` [N], in their own float type. Keys are
 /// the other anchors, or, where `keys` lists any, those [K, D] with their labels [K], side by side.
-/// Gives `loss` (mean over all anchors), `loss_per_anchor` [N], `grad_features` [N, D] and `grad_sim`.
+/// Gives `loss` (mean over all anchors), `loss_per_anchor` [N], `num_pos` [N], `grad_features` [N, D] and
+/// `grad_sim`.
 ///
 /// # Errors
 /// [`Error::Run`] if libtorch refuses the shapes.
@@ -172,9 +173,11 @@ pub fn supcon(
     let per_anchor = pairs.supcon(temperature)?;
     let loss = loss::weighted_mean(&per_anchor, &labels, None)?;
     let grad = Tensor::f_run_backward(&[&loss], &[&z, &pairs.sim], false, false)?;
+    let positives = pairs.positive.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Int64)?;
     let named = [
         ("loss", &loss),
         ("loss_per_anchor", &per_anchor),
+        ("num_pos", &positives),
         ("grad_features", &grad[0]),
         ("grad_sim", &grad[1]),
     ];

@@ -158,9 +158,11 @@ impl ClassBalancedQueue {
         let ptr = take(from, "queue_ptr", &[classes])?.to_torch(self.rows.device());
         self.keys().copy_(&list.tr());
         self.ptr.copy_(&ptr);
-        match take(from, "queue_filled", &[classes]) {
-            Ok(filled) => self.filled.copy_(&filled.to_torch(self.rows.device())),
-            Err(_) => drop(self.filled.fill_(self.per_class)),
+        if from.contains_key("queue_filled") {
+            let filled = take(from, "queue_filled", &[classes])?;
+            self.filled.copy_(&filled.to_torch(self.rows.device()));
+        } else {
+            let _ = self.filled.fill_(self.per_class);
         }
         Ok(())
     }

@@ -229,7 +229,7 @@ impl SavedRun {
 }
 
 /// What keeps a conversion from being a whole network, in words.
-fn not_fitting(found: &Converted) -> String {
+pub(super) fn not_fitting(found: &Converted) -> String {
     let missing = found.missing.iter().map(|name| format!("{name} is missing"));
     let shapes = found.misshapen.iter();
     let shapes = shapes.map(|(name, is, due)| format!("{name} has shape {is:?}, expected {due:?}"));

@@ -137,8 +137,9 @@ impl Stage2 {
         }
         let device = self.encoder.device();
         let images = images.to_torch(device)?;
-        let labels = Tensor::from_slice(labels).f_to_device(device)?;
+        let labels = border::upload(&Tensor::from_slice(labels), device)?;
         let shift = self.spec.shift_bn;
+        let before = self.encoder.store().statistics()?;
         let features = tch::no_grad(|| self.encoder.forward(&images, shift))?.features;
         let scores = self.scores(&features)?;
         let loss = loss::label_aware(&scores, &labels, &self.smoothing)?;
@@ -153,6 +154,8 @@ impl Stage2 {
         if applied {
             self.sgd.step_with_rates(&self.head, &grad, lr, &self.rates, self.spec.sgd)?;
             self.steps += 1;
+        } else {
+            self.encoder.store_mut().restore(before)?;
         }
         Ok(StepOutcome { loss_cls: loss, loss_con: 0.0, loss, grad_norm, applied })
     }

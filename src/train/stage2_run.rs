@@ -1,8 +1,10 @@
-//! Stage 2 of MiSLAS as a run of its own, on the network of a finished run (METHOD section 7): class-
-//! balanced batches, the rate falling to 0 along a cosine from the first epoch on. It resumes as
+//! Stage 2 of MiSLAS as a run of its own, on the network of a finished run or one from a file (METHOD
+//! section 7): class-balanced batches, the rate falling to 0 along a cosine from the first epoch on. It resumes as
 //! training does.
 
 use std::{
+    fs,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,28 +17,29 @@ use rand::Rng as _;
 use super::{
     HostTensors, Images, LabelAwareSmoothing, SmoothingShape, checkpoint,
     config::SgdSpec,
+    convert,
     engine::{
         Job, Observer, Outcome, Source, diverged, provenance, test_loaders, training_options,
     },
     evaluate::{evaluate, last_and_best},
-    features,
+    features, from_safetensors, initial_state,
     recipe::trainer_spec,
-    saved::{STAGE2_FILE, SavedRun},
+    saved::{STAGE2_FILE, SavedRun, not_fitting},
     stage2::{Stage2, Stage2Spec},
 };
 use crate::{
     Error, Result,
     data::{BatchOrder, Loader, LoaderOptions},
     rng::Streams,
-    run::{EpochRecord, Recipe, RunRecord, Stage2Source, atomic},
+    run::{EpochRecord, Recipe, RunRecord, Stage2Source, WeightsFile, atomic},
 };
 
 /// The network that stage 2 starts from.
 #[derive(Debug)]
 pub struct Start {
-    /// The finished run.
+    /// The run that gives data set, subset and recipe, and its network unless a file does.
     pub run: SavedRun,
-    /// Which of its checkpoints.
+    /// Which network.
     pub source: Stage2Source,
     state: HostTensors,
 }
@@ -54,9 +57,7 @@ impl Start {
             )));
         };
         if record.stage2.is_some() {
-            return Err(Error::input(format!(
-                "{place}: this is a run of stage 2; name the run that it started from"
-            )));
+            return Err(stage2_itself(&run));
         }
         let (origin, state) = run.checkpoint(warn)?;
         let epoch = origin.epoch.unwrap_or_default();
@@ -68,12 +69,66 @@ impl Start {
         }
         let source = Stage2Source {
             run: record.id,
-            epoch,
+            epoch: Some(epoch),
             checkpoint_sha256: origin.sha256,
             command: record.provenance.command,
+            weights: None,
         };
         Ok(Self { run, source, state })
     }
+
+    /// Takes the encoder in `file` (a state dict of PyTorch or a checkpoint, saved as safetensors, under any
+    /// of the names that [`convert`] knows), and its classifier where that fits; otherwise the classifier
+    /// begins as the recipe's seed draws it. `run`, finished or not, gives data set, subset and recipe.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file lacks a part of the recipe's encoder, or `run` is one of stage 2;
+    /// [`Error::Io`].
+    pub fn with_weights(run: SavedRun, file: &Path) -> Result<Self> {
+        if run.stage2.is_some() {
+            return Err(stage2_itself(&run));
+        }
+        let bytes = fs::read(file).map_err(Error::io("read", file))?;
+        let name = file.display().to_string();
+        let given = from_safetensors(&name, &bytes)?;
+        let classes = run.counts.classes();
+        let encoder = trainer_spec(&run.recipe, classes).encoder;
+        let mut found = convert(&encoder, classes, None, &given)?;
+        found.missing.retain(|entry| entry.starts_with("encoder."));
+        found.misshapen.retain(|(entry, ..)| entry.starts_with("encoder."));
+        if !found.is_complete() {
+            return Err(Error::input(format!(
+                "{name}: not the encoder of {} ({}); give a file with a {} of {} image channels",
+                run.dir.path().display(),
+                not_fitting(&found),
+                encoder.arch.name(),
+                encoder.in_channels
+            )));
+        }
+        let mut state = found.state;
+        let head = ["linear.weight", "linear.bias"];
+        let classifier = head.iter().all(|entry| state.contains_key(*entry));
+        if !classifier {
+            let mut fresh = initial_state(&encoder, classes, None, run.recipe.run.seed)?;
+            fresh.retain(|entry, _| head.contains(&entry.as_str()));
+            state.extend(fresh);
+        }
+        let source = Stage2Source {
+            run: run.id.clone(),
+            epoch: None,
+            checkpoint_sha256: checkpoint::sha256(&bytes),
+            command: run.provenance.command.clone(),
+            weights: Some(WeightsFile { file: name, classifier }),
+        };
+        Ok(Self { run, source, state })
+    }
+}
+
+fn stage2_itself(run: &SavedRun) -> Error {
+    Error::input(format!(
+        "{}: this is a run of stage 2; name the run that it started from",
+        run.dir.path().display()
+    ))
 }
 
 /// The settings of stage 2 in a recipe, for `classes` classes.
@@ -190,7 +245,7 @@ fn claim(job: &Job<'_>, start: &Start) -> Result<()> {
     };
     if mark.exists() {
         let there: Stage2Source = atomic::read_json(&mark)?;
-        if there == start.source {
+        if there.is_same(&start.source) {
             return Ok(());
         }
         let short = |s: &Stage2Source| s.checkpoint_sha256.chars().take(12).collect::<String>();
@@ -206,7 +261,7 @@ fn claim(job: &Job<'_>, start: &Start) -> Result<()> {
         return refused("a run that is not of stage 2".into());
     }
     let subset = start.run.dir.file("subset.json");
-    let bytes = std::fs::read(&subset).map_err(Error::io("read", &subset))?;
+    let bytes = fs::read(&subset).map_err(Error::io("read", &subset))?;
     atomic::write(&job.dir.file("subset.json"), &bytes)?;
     atomic::write_json(&mark, &start.source)
 }

@@ -21,9 +21,30 @@ pub(super) type TorchResult<T> = std::result::Result<T, TchError>;
 pub(super) struct Store {
     layout: Layout,
     flat: Tensor,
+    /// Running means and variances of batch norm, side by side like the parameters.
+    statistics: Tensor,
+    /// The views of `statistics`, one per buffer.
     buffers: Vec<Tensor>,
     counters: Vec<i64>,
     channels_last: bool,
+}
+
+/// What a forward pass in training mode changes: running statistics and counters of batch norm.
+#[derive(Debug)]
+pub(super) struct Statistics {
+    values: Tensor,
+    counters: Vec<i64>,
+}
+
+fn views(statistics: &Tensor, layout: &Layout) -> Vec<Tensor> {
+    let mut offset = 0;
+    let buffers = layout.entries.iter().filter(|e| matches!(e.slot, Slot::Buffer(_)));
+    let view = |e: &Entry| {
+        let n = e.shape.iter().product();
+        offset += n;
+        statistics.narrow(0, offset - n, n)
+    };
+    buffers.map(view).collect()
 }
 
 fn draw(init: Init, n: usize, index: usize, streams: &Streams) -> Vec<f32> {
@@ -53,21 +74,16 @@ impl Store {
         device: Device,
         channels_last: bool,
     ) -> Self {
-        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));
+        let zeros = |n: i64| Tensor::zeros([n], (Kind::Float, device));
+        let statistics = zeros(layout.buffer_values());
         let mut store = Self {
-            flat: zeros(&[layout.parameters()]),
-            buffers: vec![],
+            flat: zeros(layout.parameters()),
+            buffers: views(&statistics, &layout),
+            statistics,
             counters: vec![0; layout.counters],
             layout,
             channels_last,
         };
-        store.buffers = store
-            .layout
-            .entries
-            .iter()
-            .filter(|e| matches!(e.slot, Slot::Buffer(_)))
-            .map(|e| zeros(&e.shape))
-            .collect();
         for (k, entry) in store.layout.entries.clone().iter().enumerate() {
             if matches!(entry.slot, Slot::Counter(_)) {
                 continue;
@@ -82,10 +98,12 @@ impl Store {
 
     /// An independent copy with the same values, outside any graph.
     pub(super) fn duplicate(&self) -> Self {
+        let statistics = self.statistics.copy();
         Self {
             layout: self.layout.clone(),
             flat: self.flat.detach().copy(),
-            buffers: self.buffers.iter().map(Tensor::copy).collect(),
+            buffers: views(&statistics, &self.layout),
+            statistics,
             counters: self.counters.clone(),
             channels_last: self.channels_last,
         }
@@ -94,6 +112,25 @@ impl Store {
     /// All parameters in one row.
     pub(super) fn flat(&self) -> &Tensor {
         &self.flat
+    }
+
+    /// Puts `flat` in the place of the parameters, and gives those that were there.
+    pub(super) fn replace_flat(&mut self, flat: Tensor) -> Tensor {
+        std::mem::replace(&mut self.flat, flat)
+    }
+
+    /// A copy of what the next pass in training mode will change; stays on the device.
+    pub(super) fn statistics(&self) -> TorchResult<Statistics> {
+        let mut values = self.statistics.f_empty_like()?;
+        values.f_copy_(&self.statistics)?;
+        Ok(Statistics { values, counters: self.counters.clone() })
+    }
+
+    /// Takes that pass back.
+    pub(super) fn restore(&mut self, before: Statistics) -> TorchResult<()> {
+        self.statistics.f_copy_(&before.values)?;
+        self.counters = before.counters;
+        Ok(())
     }
 
     pub(super) fn layout(&self) -> &Layout {

@@ -28,9 +28,7 @@ pub struct StepOutcome {
     pub loss: f64,
     /// L2 norm of the whole gradient, weight decay not included.
     pub grad_norm: f64,
-    /// False when loss or gradient is not finite: parameters, momentum and queue are then as before
-    /// the step (batch-norm statistics have seen the batch, and MoCo's key network has made the follow-up
-    /// of the step before).
+    /// False when loss or gradient is not finite: everything is then as it was before the step.
     pub applied: bool,
 }
 
@@ -126,6 +124,7 @@ impl Trainer {
     /// (out of memory).
     pub fn step(&mut self, images: Images<'_>, labels: &[i64], lr: f64) -> Result<StepOutcome> {
         let (images, labels) = self.batch(images, labels)?;
+        let before = self.model.store().statistics()?;
         let losses = self.losses(&images, &labels)?;
         let flat = self.model.store().flat();
         let grad = Tensor::f_run_backward(&[&losses.total], &[flat], false, false)?.swap_remove(0);
@@ -144,6 +143,11 @@ impl Trainer {
                 contrast.write(keys, labels)?;
             }
             self.steps += 1;
+        } else {
+            self.model.store_mut().restore(before)?;
+            if let Some(contrast) = &mut self.contrast {
+                contrast.undo()?;
+            }
         }
         Ok(StepOutcome { loss_cls, loss_con, loss, grad_norm, applied })
     }
@@ -170,7 +174,7 @@ impl Trainer {
             return Err(Error::input(format!("batch: label {bad} is outside 0..{}", self.classes)));
         }
         let device = self.model.device();
-        Ok((images.to_torch(device)?, Tensor::from_slice(labels).f_to_device(device)?))
+        Ok((images.to_torch(device)?, border::upload(&Tensor::from_slice(labels), device)?))
     }
 
     fn losses(&mut self, images: &Tensor, labels: &Tensor) -> Result<Losses> {

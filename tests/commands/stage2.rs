@@ -7,6 +7,9 @@ use std::{
     time::Duration,
 };
 
+use rescom::train::{from_safetensors, to_safetensors};
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     common::{copy_of, json, ok, read_json, refused, repro, text},
     program::{self, timeless},
@@ -125,4 +128,89 @@ fn stage_two_refuses_what_it_cannot_start_from() {
     let e = refused(&["stage2", name], 2);
     assert!(e.contains("not finished"), "{e}");
     drop(guard);
+}
+
+/// A state dict with every entry of `from` whose new name `rename` gives.
+fn state_dict(from: &Path, to: &Path, rename: impl Fn(&str) -> Option<String>) {
+    let tensors = from_safetensors("checkpoint", &fs::read(from).unwrap()).unwrap();
+    let kept = tensors.into_iter().filter_map(|(name, t)| Some((rename(&name)?, t)));
+    fs::write(to, to_safetensors(&kept.collect()).unwrap()).unwrap();
+}
+
+#[test]
+fn stage_two_takes_a_network_from_a_file() {
+    let (run, guard) = copy_of("ce", 0);
+    // Of another run; a run that has only begun is enough to say what data set and recipe are.
+    let (other, _other_guard) = copy_of("rescom", 1);
+    fs::remove_file(run.join("record.json")).unwrap();
+    let checkpoint = other.join("checkpoint-0002.safetensors");
+    let (bare, whole) = (guard.path().join("bare.safetensors"), guard.path().join("w.safetensors"));
+    state_dict(&checkpoint, &bare, |n| Some(format!("module.{}", n.strip_prefix("encoder.")?)));
+    state_dict(&checkpoint, &whole, |n| {
+        let network = ["encoder.", "linear.", "mlp."].iter().any(|part| n.starts_with(part));
+        network.then(|| format!("module.{n}"))
+    });
+    let started = |file: &Path, out: &str| {
+        let (run, file) = (run.to_str().unwrap(), file.to_str().unwrap());
+        let out = guard.path().join(out);
+        let fixed = ["--set", "stage2.shifted-batch-norm=false", "--out", out.to_str().unwrap()];
+        let record =
+            json(&ok(&[&["stage2", run, "--weights", file, "--json"], &fixed[..]].concat()));
+        let state = fs::read(out.join("checkpoint-0003.safetensors")).unwrap();
+        (record, from_safetensors("stage 2", &state).unwrap())
+    };
+    let theirs = from_safetensors("theirs", &fs::read(&checkpoint).unwrap()).unwrap();
+    for (file, classifier, out) in [(&bare, false, "fresh"), (&whole, true, "taken")] {
+        let (record, state) = started(file, out);
+        let source = &record["stage2"];
+        assert_eq!(source["weights"]["file"], file.to_str().unwrap());
+        assert_eq!(source["weights"]["classifier"], classifier);
+        assert_eq!(source["checkpoint_sha256"], sha256(file));
+        assert_eq!((source["run"].as_str(), source.get("epoch")), (run_name(&run), None));
+        assert_eq!(record["recipe"]["method"]["name"], "ce");
+        // The encoder is the file's, and frozen.
+        for (name, value) in theirs.iter().filter(|(n, _)| n.starts_with("encoder.")) {
+            assert_eq!(state.get(name), Some(value), "{name}");
+        }
+        // What the marks of a run that is not finished were.
+        assert_eq!(record["marks"]["stage2.epochs"], "changed");
+        assert_eq!(record["marks"]["data.set"], "assumed");
+    }
+    // The name of the folder and the row of the report say that the encoder is not the method's.
+    let (name, bare) = (run.to_str().unwrap(), bare.to_str().unwrap());
+    let out = ok(&["stage2", name, "--weights", bare, "--set", "stage2.epochs=1"]);
+    assert!(out.trim().ends_with("fashion-mnist-imb4-ce+weights+mislas-seed0"), "{out}");
+    let report = ok(&["report", out.trim()]);
+    assert!(fs::read_to_string(report.trim()).unwrap().contains("| ce+weights+mislas |"));
+    // The same network from another place is the same start; another network is not.
+    let moved = guard.path().join("moved.safetensors");
+    fs::copy(bare, &moved).unwrap();
+    let again =
+        repro(&["stage2", name, "--weights", moved.to_str().unwrap(), "--set", "stage2.epochs=1"]);
+    assert!(text(&again.stderr).contains("finished before"), "{}", text(&again.stderr));
+    let args = ["stage2", name, "--weights", whole.to_str().unwrap(), "--set", "stage2.epochs=1"];
+    assert!(refused(&args, 2).contains("did not start from this network"));
+}
+
+fn sha256(file: &Path) -> String {
+    Sha256::digest(fs::read(file).unwrap()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn run_name(run: &Path) -> Option<&str> {
+    run.file_name().and_then(|name| name.to_str())
+}
+
+#[test]
+fn a_file_that_is_not_the_recipes_encoder_is_refused() {
+    let (run, guard) = copy_of("ce", 0);
+    let (name, file) = (run.to_str().unwrap(), guard.path().join("file.safetensors"));
+    let checkpoint = run.join("checkpoint-0002.safetensors");
+    let args = ["stage2", name, "--weights", file.to_str().unwrap()];
+    assert!(refused(&args, 1).contains("file.safetensors"));
+    fs::write(&file, b"PK not safetensors").unwrap();
+    assert!(refused(&args, 2).contains("not a readable safetensors file"));
+    state_dict(&checkpoint, &file, |n| (n != "encoder.bn1.weight").then(|| n.to_owned()));
+    let e = refused(&args, 2);
+    assert!(e.contains("encoder.bn1.weight is missing") && e.contains("resnet20"), "{e}");
+    assert!(!guard.path().join("fashion-mnist-imb4-ce+weights+mislas-seed0").exists());
 }

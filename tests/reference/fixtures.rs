@@ -1,64 +1,73 @@
-//! Where the reference values are, and how deviations are counted.
+//! Reference tensors, none of which may stay unread, and how deviations are counted.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::OnceLock};
+use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet};
 
 use rescom::train::{HostTensor, HostTensors, from_safetensors};
 use serde_json::Value;
 
-/// The directory: `RESCOM_FIXTURES`, relative to the working directory, or the repository's own copy.
-pub(crate) fn dir() -> PathBuf {
-    std::env::var_os("RESCOM_FIXTURES")
-        .map_or_else(|| PathBuf::from("tests/fixtures"), PathBuf::from)
+pub(crate) use crate::place::{bytes, entries, is_lean_copy, number, size};
+
+/// The tensors of one file. Each must be asked for before [`conclude`](Self::conclude).
+pub(crate) struct File {
+    name: String,
+    tensors: HostTensors,
+    unread: RefCell<BTreeSet<String>>,
 }
 
-/// Only the repository's own lean copy may lack files that its manifest names.
-pub(crate) fn is_lean_copy() -> bool {
-    std::env::var_os("RESCOM_FIXTURES").is_none()
-}
+impl File {
+    /// The file `name`; `None` if the lean copy leaves it out.
+    pub(crate) fn open(name: &str) -> Option<Self> {
+        let tensors = from_safetensors(name, &bytes(name)?).unwrap();
+        let unread = RefCell::new(tensors.keys().cloned().collect());
+        Some(Self { name: name.to_owned(), tensors, unread })
+    }
 
-pub(crate) fn manifest() -> &'static Value {
-    static MANIFEST: OnceLock<Value> = OnceLock::new();
-    MANIFEST.get_or_init(|| {
-        let path = dir().join("manifest.json");
-        let text = fs::read_to_string(&path)
-            .unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-    })
-}
+    pub(crate) fn get(&self, tensor: &str) -> Option<&HostTensor> {
+        self.unread.borrow_mut().remove(tensor);
+        self.tensors.get(tensor)
+    }
 
-/// Manifest entries whose name starts with `prefix`.
-pub(crate) fn entries(prefix: &str) -> Vec<(&'static str, &'static Value)> {
-    let files = manifest()["files"].as_object().expect("manifest.files is an object");
-    files.iter().filter(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.as_str(), v)).collect()
-}
+    pub(crate) fn at(&self, tensor: &str) -> &HostTensor {
+        self.get(tensor).unwrap_or_else(|| panic!("{}: `{tensor}` is missing", self.name))
+    }
 
-/// The tensors of `name`; `None` if the lean copy leaves the file out.
-pub(crate) fn tensors(name: &str) -> Option<HostTensors> {
-    let path = dir().join(name);
-    match fs::read(&path) {
-        Ok(bytes) => Some(from_safetensors(name, &bytes).unwrap()),
-        Err(_) if is_lean_copy() => None,
-        Err(e) => panic!("cannot read {}, which the manifest names: {e}", path.display()),
+    /// All of them, which counts as asking for each: for what takes a whole state.
+    pub(crate) fn all(&self) -> &HostTensors {
+        self.unread.borrow_mut().clear();
+        &self.tensors
+    }
+
+    /// Names that start with `prefix`, without it.
+    pub(crate) fn below(&self, prefix: &str) -> Vec<String> {
+        self.tensors.keys().filter_map(|n| n.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
+    /// Fails if a tensor was never asked for: a name that no test knows.
+    pub(crate) fn conclude(&self) {
+        let unread = self.unread.borrow();
+        assert!(unread.is_empty(), "{}: no test reads {unread:?}", self.name);
     }
 }
 
 /// The JSON file `name`; `None` if the lean copy leaves it out.
 pub(crate) fn json(name: &str) -> Option<Value> {
-    let path = dir().join(name);
-    match fs::read_to_string(&path) {
-        Ok(text) => Some(serde_json::from_str(&text).unwrap()),
-        Err(_) if is_lean_copy() => None,
-        Err(e) => panic!("cannot read {}: {e}", path.display()),
+    let value = serde_json::from_slice(&bytes(name)?);
+    Some(value.unwrap_or_else(|e| panic!("{name}: {e}")))
+}
+
+/// The strings of the list `key`, of which there is at least one.
+pub(crate) fn names(entry: &Value, key: &str) -> Vec<String> {
+    let list = entry[key].as_array().unwrap_or_else(|| panic!("manifest: no list `{key}`"));
+    assert!(!list.is_empty(), "manifest: `{key}` is empty");
+    list.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
+/// Prints the keys of `value` that are not in `known`: a reference that says more than is checked.
+pub(crate) fn mention_others(place: &str, value: &Value, known: &[&str]) {
+    let keys = value.as_object().unwrap_or_else(|| panic!("{place} is not an object")).keys();
+    for key in keys.filter(|key| !known.contains(&key.as_str())) {
+        println!("{place}: `{key}` is not read by any test");
     }
-}
-
-pub(crate) fn number(value: &Value, key: &str) -> f64 {
-    value[key].as_f64().unwrap_or_else(|| panic!("manifest: `{key}` is not a number in {value}"))
-}
-
-pub(crate) fn size(value: &Value, key: &str) -> usize {
-    value[key].as_u64().unwrap_or_else(|| panic!("manifest: `{key}` is not a size in {value}"))
-        as usize
 }
 
 pub(crate) fn counts(value: &Value) -> rescom::longtail::ClassCounts {
@@ -75,11 +84,18 @@ impl Deviations {
     /// Records |difference| <= tolerance of `quantity`; NaN counts as infinite.
     pub(crate) fn add(&mut self, quantity: &str, difference: f64, tolerance: f64, place: &str) {
         let difference = if difference.is_nan() { f64::INFINITY } else { difference };
-        let ratio = |d: f64, t: f64| if t == 0.0 { d } else { d / t };
+        let ratio = |d: f64, t: f64| if t == 0.0 || t.is_infinite() { d } else { d / t };
         let seen = self.0.entry(quantity.into()).or_insert((0.0, tolerance, place.into()));
         if ratio(difference, tolerance) > ratio(seen.0, seen.1) {
             *seen = (difference, tolerance, place.into());
         }
+    }
+
+    /// [`add`](Self::add) of a quantity for which the reference states no tolerance: held to `tolerance` on
+    /// the repository's own copy, printed alone on any other.
+    pub(crate) fn note(&mut self, quantity: &str, difference: f64, tolerance: f64, place: &str) {
+        let tolerance = if is_lean_copy() { tolerance } else { f64::INFINITY };
+        self.add(quantity, difference, tolerance, place);
     }
 
     /// Largest absolute difference of two tensors of the same shape.
@@ -110,7 +126,7 @@ impl Deviations {
         for (quantity, (d, t, place)) in &self.0 {
             println!("{quantity:32} {d:12.3e} {t:12.3e}  {place}");
         }
-        let bad: Vec<_> = self.0.iter().filter(|(_, (d, t, _))| d > t).collect();
+        let bad: Vec<_> = self.0.iter().filter(|(_, (d, t, _))| d > t || !d.is_finite()).collect();
         assert!(bad.is_empty(), "{kind}: beyond tolerance: {bad:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! `train_step_*`: whole training steps of ResCom from a given state.
 
+use std::sync::LazyLock;
+
 use rescom::train::{
     HostTensor, HostTensors, Images, Trainer,
     config::{Arch, EncoderSpec, Precision, SgdSpec, TrainerSpec},
@@ -7,7 +9,7 @@ use rescom::train::{
 use serde_json::Value;
 
 use crate::{
-    fixtures::{self, Deviations, number},
+    fixtures::{self, Deviations, File, number},
     losses,
 };
 
@@ -16,24 +18,42 @@ fn loss_tolerances(lr: f64) -> [f64; 3] {
     if lr < 0.01 { [1e-5, 1e-4, 1e-3] } else { [1e-5, 1e-3, 2e-2] }
 }
 
-#[test]
-fn training_steps() {
+pub(crate) static STEPS: LazyLock<()> = LazyLock::new(|| {
     let mut seen = Deviations::default();
     for (name, case) in fixtures::entries("train_step_") {
-        let files: Vec<&str> =
-            case["files"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
-        let file = |part: &str| {
-            let found = files.iter().find(|f| f.contains(part));
-            found.and_then(|f| fixtures::tensors(f))
-        };
-        let (Some(batches), Some(state0)) = (file("_batches."), file("_state0.")) else { continue };
-        for key in case.as_object().unwrap().keys().filter(|k| k.starts_with("run_lr")) {
-            let tag = key.trim_start_matches("run_");
-            let run = Run { name, tag, case, lr: number(&case[key], "lr"), batches: &batches };
-            run.check(&state0, &file, &mut seen);
-        }
+        check_entry(name, case, &mut seen);
     }
     seen.conclude("train_step_*", "train_step_");
+});
+
+#[test]
+fn training_steps() {
+    LazyLock::force(&STEPS);
+}
+
+fn check_entry(name: &str, case: &Value, seen: &mut Deviations) {
+    let listed = fixtures::names(case, "files");
+    let open = |part: &str| {
+        let found = listed.iter().find(|file| file.contains(part));
+        File::open(found.unwrap_or_else(|| panic!("{name}: no `{part}` among {listed:?}")))
+    };
+    let (Some(batches), Some(state0)) = (open("_batches."), open("_state0.")) else { return };
+    let runs: Vec<&String> =
+        case.as_object().unwrap().keys().filter(|k| k.starts_with("run_")).collect();
+    assert!(!runs.is_empty(), "{name}: no run_* in the manifest");
+    for key in runs {
+        let tag = key.trim_start_matches("run_");
+        let run = Run {
+            name,
+            tag,
+            case,
+            lr: number(&case[key], "lr"),
+            batches: &batches,
+            listed: &listed,
+        };
+        run.check(state0.all(), seen);
+    }
+    batches.conclude();
 }
 
 struct Run<'a> {
@@ -41,7 +61,9 @@ struct Run<'a> {
     tag: &'a str,
     case: &'a Value,
     lr: f64,
-    batches: &'a HostTensors,
+    batches: &'a File,
+    /// Files of the entry.
+    listed: &'a [String],
 }
 
 fn images(tensor: &HostTensor) -> Images<'_> {
@@ -52,7 +74,7 @@ fn images(tensor: &HostTensor) -> Images<'_> {
 impl Run<'_> {
     fn trainer(&self, state0: &HostTensors) -> Trainer {
         let arch = Arch::parse(self.case["arch"].as_str().unwrap()).unwrap();
-        let channels = self.batches["images0"].shape[1];
+        let channels = self.batches.at("images0").shape[1];
         let spec = TrainerSpec {
             encoder: EncoderSpec::new(arch, channels),
             method: losses::method(self.case),
@@ -66,23 +88,27 @@ impl Run<'_> {
         let mut trainer = Trainer::new(&spec, &fixtures::counts(self.case), 0, "cpu").unwrap();
         trainer.load_model(state0).unwrap();
         trainer.load_queue(state0).unwrap();
+        let loaded = trainer.state().unwrap();
+        for (name, value) in state0 {
+            assert_eq!(loaded.get(name), Some(value), "{}: {name} of state0", self.name);
+        }
         trainer
     }
 
-    fn check(
-        &self,
-        state0: &HostTensors,
-        file: &dyn Fn(&str) -> Option<HostTensors>,
-        seen: &mut Deviations,
-    ) {
+    /// The state that the reference holds after `step`, if it holds one.
+    fn state_after(&self, step: usize) -> Option<File> {
+        let part = format!("_state{step}_{}.", self.tag);
+        File::open(self.listed.iter().find(|file| file.contains(&part))?)
+    }
+
+    fn check(&self, state0: &HostTensors, seen: &mut Deviations) {
         let mut trainer = self.trainer(state0);
         let place = format!("{} {}", self.name, self.tag);
-        let losses = self.batches[&format!("losses_{}", self.tag)].to_f64();
+        let losses = self.batches.at(&format!("losses_{}", self.tag)).to_f64();
         let steps = losses.len() / 3;
         for s in 0..steps {
-            let labels = &self.batches[&format!("labels{s}")];
-            let labels = labels.as_i64().unwrap();
-            let batch = images(&self.batches[&format!("images{s}")]);
+            let labels = self.batches.at(&format!("labels{s}")).as_i64().unwrap();
+            let batch = images(self.batches.at(&format!("images{s}")));
             let half = &labels[..labels.len() / 2];
             let out = trainer.step(batch, half, self.lr).unwrap();
             assert!(out.applied);
@@ -96,14 +122,14 @@ impl Run<'_> {
             {
                 // Not in the read-me: ten times the relative tolerance of the losses.
                 let what = format!("gradient norm, step {}, {}", s + 1, self.tag);
-                seen.add(&what, (out.grad_norm - norm).abs() / norm, 10.0 * tolerance, &place);
+                seen.note(&what, (out.grad_norm - norm).abs() / norm, 10.0 * tolerance, &place);
             }
-            if let Some(want) = file(&format!("_state{}_{}.", s + 1, self.tag)) {
-                self.check_state(&trainer.state().unwrap(), &want, s + 1, seen);
+            if let Some(want) = self.state_after(s + 1) {
+                self.check_state(&trainer.state().unwrap(), want.all(), s + 1, seen);
             }
         }
         if let Some(want) = self.batches.get(&format!("eval_logits_{}", self.tag)) {
-            let got = trainer.logits(images(&self.batches["eval_images"])).unwrap();
+            let got = trainer.logits(images(self.batches.at("eval_images"))).unwrap();
             let got = HostTensor::f32(&want.shape, got.into_raw_vec_and_offset().0).unwrap();
             seen.tensor("eval logits", &got, want, 3e-2, &place);
         }
@@ -128,7 +154,7 @@ impl Run<'_> {
                 let what = format!("buffers after step {step}, {}", self.tag);
                 // No tolerance in the read-me; `all_state*` there is up to five times the parameters'.
                 let tolerance = 5.0 * largest * fixtures::largest(want).max(1.0);
-                seen.tensor(&what, got, want, tolerance, name);
+                seen.note(&what, fixtures::largest_difference(got, want), tolerance, name);
             } else {
                 let pairs = got.to_f64().into_iter().zip(want.to_f64());
                 differences.extend(pairs.map(|(a, b)| (a - b).abs()));

@@ -25,6 +25,15 @@ fn names_of_data_parallel_and_torchvision_networks_are_found() {
     });
     let got = convert(&spec, 10, None, &bare).unwrap();
     assert!(got.is_complete() && got.state == ours);
+    // MoCo's: the query encoder's network under a prefix, the key encoder's beside it.
+    for (query, key) in [("module.encoder_q.", "module.encoder_k."), ("encoder_q.", "encoder_k.")] {
+        let mut moco = renamed(&bare, |n| format!("{query}{n}"));
+        moco.extend(renamed(&bare, |n| format!("{key}{n}")));
+        let got = convert(&spec, 10, None, &moco).unwrap();
+        assert!(got.is_complete() && got.state == ours, "{query}");
+        assert_eq!(got.unexpected.len(), bare.len());
+        assert!(got.unexpected.iter().all(|n| n.starts_with(key)), "{query}");
+    }
 }
 
 #[test]

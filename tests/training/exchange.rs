@@ -11,7 +11,7 @@ use rescom::train::{
     convert, from_safetensors, to_safetensors,
 };
 
-use crate::common::{counts, normal, rescom, trainer};
+use crate::common::{counts, normal, plain, rescom, trainer};
 
 const CLASSES: usize = 7;
 const DIM: usize = 6;
@@ -33,22 +33,24 @@ fn largest_difference(trainer: &mut Trainer, images: &HostTensor, want: &HostTen
 #[ignore = "needs RESCOM_TORCH_PYTHON, a Python with torch"]
 fn exchange_with_pytorch() {
     let python = std::env::var("RESCOM_TORCH_PYTHON").expect("RESCOM_TORCH_PYTHON is set");
-    for (arch, channels, side) in [
-        (Arch::ResNet32, 3, 32),
-        (Arch::ResNet20, 1, 28),
-        (Arch::ResNet50, 3, 64),
-        (Arch::ResNeXt50, 3, 64),
+    for (arch, channels, side, method) in [
+        (Arch::ResNet32, 3, 32, rescom(DIM)),
+        (Arch::ResNet20, 1, 28, rescom(DIM)),
+        (Arch::ResNet20, 3, 32, plain()),
+        (Arch::ResNet50, 3, 64, rescom(DIM)),
+        (Arch::ResNeXt50, 3, 64, rescom(DIM)),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let spec =
-            TrainerSpec { encoder: EncoderSpec::new(arch, channels), ..trainer(rescom(DIM)) };
+        let (views, head) = (method.views(), method.contrast.is_some().then_some(DIM));
+        let spec = TrainerSpec { encoder: EncoderSpec::new(arch, channels), ..trainer(method) };
         let mut ours = Trainer::new(&spec, &counts(CLASSES), 1, "cpu").unwrap();
         let shape = [4, channels, side, side];
         let n = shape.iter().product();
         let values: Vec<f32> = normal("images", 1, n).iter().map(|&x| x as f32).collect();
         let images = HostTensor::f32(&shape, values.clone()).unwrap();
         // One step, so that the running statistics are not their initial ones.
-        let step = ours.step(Images { values: &values, shape }, &[0, 1], 0.01).unwrap();
+        let y = [0, 1, 0, 1];
+        let step = ours.step(Images { values: &values, shape }, &y[..4 / views], 0.01).unwrap();
         assert!(step.applied);
         let logits = ours.logits(Images { values: &values, shape }).unwrap();
         let logits = HostTensor::f32(&[4, CLASSES], logits.iter().copied().collect()).unwrap();
@@ -68,7 +70,7 @@ fn exchange_with_pytorch() {
         assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
 
         let theirs = read(&dir.path().join("theirs.safetensors"));
-        let found = convert(&spec.encoder, CLASSES, Some(DIM), &theirs).unwrap();
+        let found = convert(&spec.encoder, CLASSES, head, &theirs).unwrap();
         assert!(found.is_complete() && found.unexpected.is_empty(), "{found:?}");
         let want = read(&dir.path().join("their_logits.safetensors"));
         assert!(largest_difference(&mut ours, &images, &want["logits"]) > 1e-3, "another network");

@@ -94,3 +94,18 @@ fn it_starts_from_the_trained_network_and_resumes_bit_for_bit() {
     assert!(stage.state().unwrap() == again.state().unwrap());
     assert!(steps(&mut stage, 9..30) < first);
 }
+
+#[test]
+fn a_diverged_step_changes_nothing() {
+    for shift in [true, false] {
+        let mut stage = Stage2::new(&spec(shift, 0.2), &counts(CLASSES), &stage1(), "cpu").unwrap();
+        steps(&mut stage, 0..1);
+        let before = stage.state().unwrap();
+        let y = labels(1, 16, CLASSES);
+        let mut x = pictures(1, &y, 1);
+        x[7] = f32::NAN;
+        let out = stage.step(images(&x), &y, 0.1).unwrap();
+        assert!(!out.applied && !out.loss.is_finite());
+        assert!(before == stage.state().unwrap(), "shifted batch norm: {shift}");
+    }
+}

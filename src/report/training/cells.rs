@@ -98,7 +98,7 @@ impl Arm {
     /// ResCom or one of its ablations, without a second stage.
     pub fn modules(&self) -> Option<RescomModules> {
         match self.method {
-            MethodLabel { method: Method::Rescom(modules), stage2: false } => Some(modules),
+            MethodLabel { method: Method::Rescom(modules), stage2: false, .. } => Some(modules),
             _ => None,
         }
     }

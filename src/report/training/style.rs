@@ -67,9 +67,9 @@ mod tests {
     fn every_method_has_a_look_of_its_own() {
         let combinations = RescomModules::combinations().skip(1).map(Method::Rescom);
         let methods: Vec<Method> = Method::BASE.into_iter().chain(combinations).collect();
-        let labels = methods
-            .iter()
-            .flat_map(|&method| [false, true].map(|stage2| MethodLabel { method, stage2 }));
+        let labels = methods.iter().flat_map(|&method| {
+            [false, true].map(|stage2| MethodLabel { method, stage2, foreign: false })
+        });
         let looks = labels.map(|label| {
             let s = Series::number("", Vec::new(), number_of(label), Mark::LineDots);
             format!("{:?} {:?} {:?}", s.color, s.shape, s.dash)

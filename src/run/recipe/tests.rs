@@ -45,6 +45,11 @@ fn what_does_not_fit_is_named_with_the_remedy() {
         ("optim.lr=-1", "optim.lr"),
         ("augment.mean=[1, 2, 3]", "augment.mean"),
         ("model.arch=resnet31", "resnet31"),
+        ("stage2.lr=-0.1", "stage2.lr = -0.1"),
+        ("stage2.lr=inf", "stage2.lr = inf"),
+        ("stage2.lr-factor=-1", "stage2.lr-factor"),
+        ("stage2.lr-factor=nan", "stage2.lr-factor"),
+        ("stage2.weight-decay=-5e-4", "stage2.weight-decay"),
     ] {
         let mut f = file();
         f.set_text(assignment).unwrap();
