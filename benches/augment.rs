@@ -15,8 +15,8 @@ use peers::{Peer, median};
 use rescom::augment::auto::{self, AutoOperation};
 use rescom::augment::rand_augment;
 use rescom::augment::{
-    Canvas, ImageRef, LargeImages, Layout, Normalize, Operation, Pipeline, Resample, Scratch,
-    SmallImages, geometry, resize,
+    Canvas, ImageRef, Jitter, LargeImages, Layout, Normalize, Operation, Pipeline, Resample,
+    Scratch, SmallImages, geometry, resize,
 };
 use rescom::rng::Streams;
 
@@ -106,6 +106,38 @@ fn crop_flip(picture: Picture) -> Work {
     })
 }
 
+/// Cutout's hole in a copy of the image.
+fn cutout(picture: Picture) -> Work {
+    let mut pixels = Vec::new();
+    Box::new(move || {
+        pixels.clear();
+        pixels.extend_from_slice(&picture.pixels);
+        geometry::cutout(&mut pixels, (picture.height, picture.width, 3), (9, 20), 16);
+        black_box(&pixels);
+    })
+}
+
+fn flip(picture: Picture) -> Work {
+    let mut canvas = Canvas::new();
+    Box::new(move || {
+        canvas.load(picture.view());
+        canvas.flip();
+        black_box(&canvas);
+    })
+}
+
+/// Colour jitter as a whole: factors and order drawn per view.
+fn jitter(picture: Picture) -> Work {
+    let (mut canvas, mut rng) = (Canvas::new(), Streams::new(0).stream("jitter", &[]));
+    Box::new(move || {
+        canvas.load(picture.view());
+        for operation in Jitter::REFERENCE.draw(&mut rng) {
+            operation.apply(&mut canvas, [0; 3]);
+        }
+        black_box(&canvas);
+    })
+}
+
 fn items() -> Vec<(String, Work)> {
     let (small, large, view) =
         (|| Picture::sample(32, 32), || Picture::sample(375, 500), || Picture::sample(224, 224));
@@ -127,6 +159,7 @@ fn items() -> Vec<(String, Work)> {
     #[cfg(feature = "train")]
     items.extend(decoding::items(&imagenet));
     items.push(("32: crop + flip".into(), crop_flip(small())));
+    items.push(("32: cutout".into(), cutout(small())));
     items.push(("32: normalise".into(), normalise(small(), cifar)));
     for kind in AutoOperation::ALL {
         let work = kind.with(kind.magnitude(7), 1.0);
@@ -134,6 +167,8 @@ fn items() -> Vec<(String, Work)> {
     }
     items.push(("224: resized crop".into(), resized_crop(large())));
     items.push(("224: normalise".into(), normalise(view(), imagenet)));
+    items.push(("224: flip".into(), flip(view())));
+    items.push(("224: jitter".into(), jitter(view())));
     for (name, work) in [
         ("rotate bilinear", Operation::Rotate(29.0, Resample::Bilinear)),
         ("rotate bicubic", Operation::Rotate(29.0, Resample::Bicubic)),
@@ -143,6 +178,14 @@ fn items() -> Vec<(String, Work)> {
         ("colour", Operation::Color(1.3)),
         ("sharpness", Operation::Sharpness(1.9)),
         ("equalize", Operation::Equalize),
+        ("grayscale", Operation::Grayscale),
+        ("solarize", Operation::Solarize(102.0)),
+        ("posterize", Operation::Posterize(3)),
+        ("invert", Operation::Invert),
+        ("autocontrast", Operation::AutoContrast),
+        ("translateX bilinear", Operation::TranslateX(0.29, Resample::Bilinear)),
+        ("translateX bicubic", Operation::TranslateX(0.29, Resample::Bicubic)),
+        ("translateY bicubic", Operation::TranslateY(0.29, Resample::Bicubic)),
     ] {
         items.push((format!("224: {name}"), operation(work, view(), rand_augment::FILL)));
     }

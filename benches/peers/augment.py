@@ -154,6 +154,8 @@ def items(policy, file):
     crop = transforms.Compose([transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()])
     normal = transforms.Compose([transforms.ToTensor(), to_cifar])
     normal_large = transforms.Compose([transforms.ToTensor(), to_imagenet])
+    jitter, grey = transforms.ColorJitter(0.4, 0.4, 0.4, 0), transforms.Grayscale(3)
+    tensor, cutout, shift = transforms.ToTensor()(small), Cutout(), 0.29 * 224
     decode = lambda: Image.open(io.BytesIO(jpeg)).convert("RGB")
     table = {
         "cifar pipeline": lambda: cifar(small),
@@ -162,6 +164,7 @@ def items(policy, file):
         "imagenet evaluation": lambda: evaluation(large),
         "jpeg decode 500x375": decode,
         "32: crop + flip": lambda: crop(small),
+        "32: cutout": lambda: cutout(tensor),
         "32: normalise": lambda: normal(small),
         "224: resized crop": lambda: large.crop((60, 40, 410, 320)).resize((224, 224), LINEAR),
         "224: normalise": lambda: normal_large(view),
@@ -173,6 +176,16 @@ def items(policy, file):
         "224: colour": lambda: ImageEnhance.Color(view).enhance(1.3),
         "224: sharpness": lambda: ImageEnhance.Sharpness(view).enhance(1.9),
         "224: equalize": lambda: ImageOps.equalize(view),
+        "224: flip": lambda: view.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "224: jitter": lambda: jitter(view),
+        "224: grayscale": lambda: grey(view),
+        "224: solarize": lambda: ImageOps.solarize(view, 102),
+        "224: posterize": lambda: ImageOps.posterize(view, 3),
+        "224: invert": lambda: ImageOps.invert(view),
+        "224: autocontrast": lambda: ImageOps.autocontrast(view),
+        "224: translateX bilinear": lambda: affine(view, (1, 0, shift, 0, 1, 0), LINEAR, MEAN_COLOUR),
+        "224: translateX bicubic": lambda: affine(view, (1, 0, shift, 0, 1, 0), CUBIC, MEAN_COLOUR),
+        "224: translateY bicubic": lambda: affine(view, (1, 0, 0, 0, 1, shift), CUBIC, MEAN_COLOUR),
     }
     for name in AUTO:
         magnitude = float(RANGES[name][7])
