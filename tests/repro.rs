@@ -183,7 +183,7 @@ fn a_class_order_that_was_asked_for_is_marked_as_changed() {
         let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
         plan["marks"]["data.class-order"].clone()
     };
-    assert_eq!(mark("natural"), "released");
-    let replaced = serde_json::json!({"was": "\"natural\"", "mark": "released"});
+    assert_eq!(mark("natural"), "assumed");
+    let replaced = serde_json::json!({"was": "\"natural\"", "mark": "assumed"});
     assert_eq!(mark("reversed"), replaced);
 }
