@@ -100,7 +100,7 @@ pub(crate) struct FashionArgs {
     /// Folder with the four idx files, or `synthetic` for a generated set.
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Which class is the head. The natural order ends in Fashion-MNIST's easiest classes.
+    /// Which class is the head; which classes are rare decides how hard the tail is.
     #[arg(long, value_enum, default_value = "natural")]
     class_order: OrderArg,
     /// Take other images in the same format from --data (no published checksum); the report then says so.
