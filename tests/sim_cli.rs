@@ -5,18 +5,11 @@
 use rescom::sim::{Estimate, log_log_slope};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn rescom_sim(args: &[&str], folder: &Path) -> Output {
-    let program = env!("CARGO_BIN_EXE_rescom-sim");
-    Command::new(program).args(args).current_dir(folder).output().unwrap()
-}
+#[path = "sim/common.rs"]
+mod common;
 
-fn json(args: &[&str], folder: &Path) -> Value {
-    let out = rescom_sim(args, folder);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
-}
+use common::{json, rescom_sim};
 
 const SMALL: [&str; 10] = [
     "--batches",

@@ -10,18 +10,11 @@ use rescom::sim::observe;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-fn rescom_sim(args: &[&str], folder: &Path) -> Output {
-    let program = env!("CARGO_BIN_EXE_rescom-sim");
-    Command::new(program).args(args).current_dir(folder).output().unwrap()
-}
+#[path = "sim/common.rs"]
+mod common;
 
-fn json(args: &[&str], folder: &Path) -> Value {
-    let out = rescom_sim(args, folder);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
-}
+use common::{json, rescom_sim};
 
 /// A tensor: type, shape, bytes.
 type Tensor = (Dtype, Vec<usize>, Vec<u8>);
@@ -126,6 +119,7 @@ fn other_types_and_shapes_are_read() {
     let expected = measure("a", &plain, &integers(&labels), &counts);
     let half = features.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
     let brain = features.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
+    let double = features.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect();
     let narrow = |dtype, bytes: usize| -> Tensor {
         let data = labels.iter().flat_map(|v| v.to_le_bytes()[..bytes].to_vec()).collect();
         (dtype, vec![4, 1], data)
@@ -135,6 +129,8 @@ fn other_types_and_shapes_are_read() {
     for (features, labels, counts) in [
         ((Dtype::F16, vec![4, 2], half), narrow(Dtype::I8, 1), (Dtype::F32, vec![2], real)),
         ((Dtype::BF16, vec![4, 2], brain), narrow(Dtype::I16, 2), (Dtype::F64, vec![2], wide)),
+        ((Dtype::F64, vec![4, 2], double), narrow(Dtype::I32, 4), counts.clone()),
+        (plain.clone(), narrow(Dtype::U8, 1), counts.clone()),
         (plain.clone(), narrow(Dtype::U32, 4), counts.clone()),
         (plain.clone(), narrow(Dtype::U64, 8), counts.clone()),
     ] {
