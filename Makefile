@@ -51,6 +51,7 @@ lint: setup
 	cargo fmt --check
 	cargo clippy --all-targets $(STRICT)
 	cargo clippy --all-targets $(TRAIN) $(STRICT)
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --lib --no-deps $(TRAIN)
 
 bench: setup
 	cargo bench $(TRAIN)

@@ -9,6 +9,8 @@ mod common;
 mod convert;
 #[path = "training/exchange.rs"]
 mod exchange;
+#[path = "training/losses.rs"]
+mod losses;
 #[path = "training/oracle.rs"]
 mod oracle;
 #[path = "training/stage2.rs"]

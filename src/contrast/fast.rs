@@ -64,7 +64,7 @@ fn fold(
     lanes.into_iter().fold(start, join)
 }
 
-/// exps[j] = exp((sims[j] - largest) / T), for all keys of a row; `largest` is the row's maximum.
+/// `exps[j] = exp((sims[j] - largest) / T)`, for all keys of a row; `largest` is the row's maximum.
 #[inline(always)]
 pub fn exponentials(sims: &[f32], largest: f32, inverse_t: f32, exps: &mut [f32]) {
     for (e, &s) in exps.iter_mut().zip(sims) {
@@ -72,14 +72,14 @@ pub fn exponentials(sims: &[f32], largest: f32, inverse_t: f32, exps: &mut [f32]
     }
 }
 
-/// Sum over j of |exps[j] / total - target|: the positive part of the gradient with its sign lost.
+/// Sum over j of `|exps[j] / total - target|`: the positive part of the gradient with its sign lost.
 #[inline(always)]
 pub fn absolute_gap(exps: &[f32], inverse_total: f32, target: f32) -> f32 {
     let step = |a: f32, e: f32| a + (e * inverse_total - target).abs();
     fold(exps, 0.0, step, |a, b| a + b)
 }
 
-/// weights[j] = sqrt(1 - sims[j]^2), the length of the part of a key that is tangent to the sphere
+/// `weights[j] = sqrt(1 - sims[j]^2)`, the length of the part of a key that is tangent to the sphere
 /// at the anchor: what a similarity's gradient is multiplied with on its way to the features.
 #[inline(always)]
 pub fn tangents(sims: &[f32], weights: &mut [f32]) {
@@ -89,7 +89,7 @@ pub fn tangents(sims: &[f32], weights: &mut [f32]) {
     }
 }
 
-/// Sum over j of a[j] * b[j] in fixed lanes.
+/// Sum over j of `a[j] * b[j]` in fixed lanes.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];

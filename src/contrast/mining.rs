@@ -1,8 +1,11 @@
 //! Supervised hard pair mining (METHOD section 3): the least similar positives and the most similar
 //! negatives of the queue. Keys of the batch are never mined; all of them stay.
 
+use serde::{Deserialize, Serialize};
+
 /// Keeps Q_p positives and Q_n negatives of the queue for each anchor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HardPairMiner {
     /// Q_p: positives with the smallest similarity that are kept.
     pub num_pos: usize,

@@ -45,10 +45,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     File::open(folder).and_then(|d| d.sync_all()).map_err(Error::io("flush folder of", path))
 }
 
-/// [`write`] of pretty-printed JSON with a final newline.
+/// [`write()`] of pretty-printed JSON with a final newline.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::run(format!("cannot express {} as JSON: {e}", path.display())))?;

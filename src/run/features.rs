@@ -109,7 +109,7 @@ pub struct FeatureSample {
 }
 
 impl FeatureSample {
-    /// As a safetensors file: `features` [N, F] float32, `labels` [N] int64.
+    /// As a safetensors file: `features` `[N, F]` float32, `labels` `[N]` int64.
     ///
     /// # Errors
     /// [`Error::Run`] if the sizes do not fit each other.

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::network::{Arch, EncoderSpec};
+pub use crate::contrast::HardPairMiner;
 use crate::{Error, Result};
 
 /// How unfilled slots of a queue are treated at the start of training.
@@ -56,17 +57,6 @@ impl QueueSpec {
             Self::ClassBalanced { per_class, .. } => per_class * classes,
         }
     }
-}
-
-/// Supervised hard pair mining on the queue: the `num_pos` keys of the anchor's class with the
-/// smallest similarity, the `num_neg` others with the largest (METHOD section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HardPairMiner {
-    /// Q_p.
-    pub num_pos: usize,
-    /// Q_n.
-    pub num_neg: usize,
 }
 
 /// Which network makes the keys. Keys of the anchor's class are positives in any case.

@@ -42,7 +42,7 @@ impl Metrics {
         }
     }
 
-    /// Adds a batch: logits [N, C] without prior, labels [N].
+    /// Adds a batch: logits `[N, C]` without prior, labels `[N]`.
     ///
     /// # Errors
     /// [`Error::Input`] if shapes or labels do not fit; [`Error::Run`] if a logit is not finite.

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{border, loss, store::TorchResult};
+use super::{border, losses::on_tensors::Classify, store::TorchResult};
 use crate::{Result, augment, rng::Streams};
 
 /// Mixes batches by what [`augment::Mixup`] draws, per step, from the stream ("mixup", step).
@@ -46,10 +46,14 @@ impl Mixed {
         Ok(Self { images, labels, lambda })
     }
 
-    /// lam CE(y) + (1 - lam) CE(y[perm]).
-    pub(super) fn loss(&self, logits: &Tensor, prior: Option<&Tensor>) -> TorchResult<Tensor> {
-        let a = loss::classification(logits, &self.labels[0], prior)?;
-        let b = loss::classification(logits, &self.labels[1], prior)?;
+    /// lam L(y) + (1 - lam) L(y[perm]) for a classification loss L.
+    pub(super) fn loss<L: Classify + ?Sized>(
+        &self,
+        logits: &Tensor,
+        of: &L,
+    ) -> TorchResult<Tensor> {
+        let a = of.of(logits, &self.labels[0])?;
+        let b = of.of(logits, &self.labels[1])?;
         a.f_mul_scalar(self.lambda)?.f_add(&b.f_mul_scalar(1.0 - self.lambda)?)
     }
 }

@@ -11,7 +11,7 @@ use super::{
     evaluate::Outputs,
     host::{HostData, HostTensor, HostTensors},
     layout::{Layout, Linear, Param},
-    loss,
+    losses::{LabelAwareLoss, on_tensors::Classify},
     model::{Model, ModelSpec},
     sgd::Sgd,
     smoothing::LabelAwareSmoothing,
@@ -53,7 +53,7 @@ pub struct Stage2 {
     sgd: Sgd,
     /// Rate of each parameter relative to the step's.
     rates: Tensor,
-    smoothing: Tensor,
+    loss: LabelAwareLoss,
     steps: u64,
 }
 
@@ -70,7 +70,6 @@ impl Stage2 {
         device: &str,
     ) -> Result<Self> {
         spec.encoder.check()?;
-        spec.smoothing.check()?;
         spec.sgd.check()?;
         if !(spec.lr_factor.is_finite() && spec.lr_factor >= 0.0) {
             return Err(Error::input(format!(
@@ -100,11 +99,9 @@ impl Stage2 {
         let rates =
             Tensor::full([head.layout().parameters()], spec.lr_factor, (Kind::Float, device));
         let _ = head.split(&rates)?[scale.index()].fill_(1.0);
-        let smoothing: Vec<f32> =
-            spec.smoothing.per_class(counts).iter().map(|&s| s as f32).collect();
         Ok(Self {
             sgd: Sgd::new(&head),
-            smoothing: Tensor::from_slice(&smoothing).to_device(device),
+            loss: LabelAwareLoss::on(&spec.smoothing, counts, device)?,
             spec: spec.clone(),
             encoder,
             head,
@@ -121,13 +118,13 @@ impl Stage2 {
         Ok(logits.f_mul(pass.parameter(self.scale))?)
     }
 
-    /// One step at rate `lr` on images [B, C, H, W] of a class-balanced batch and their labels [B].
+    /// One step at rate `lr` on images `[B, C, H, W]` of a class-balanced batch and their labels `[B]`.
     /// `loss_cls` and `loss` are the smoothed loss.
     ///
     /// # Errors
     /// [`Error::Input`] if images and labels do not fit; [`Error::Run`] if libtorch fails.
     pub fn step(&mut self, images: Images<'_>, labels: &[i64], lr: f64) -> Result<StepOutcome> {
-        let classes = self.smoothing.size()[0];
+        let classes = self.loss.classes();
         if images.shape[0] != labels.len() || labels.iter().any(|y| !(0..classes).contains(y)) {
             return Err(Error::input(format!(
                 "batch: {} images for {} labels, which must be in 0..{classes}",
@@ -142,7 +139,7 @@ impl Stage2 {
         let before = self.encoder.store().statistics()?;
         let features = tch::no_grad(|| self.encoder.forward(&images, shift))?.features;
         let scores = self.scores(&features)?;
-        let loss = loss::label_aware(&scores, &labels, &self.smoothing)?;
+        let loss = self.loss.of(&scores, &labels)?;
         let flat = self.head.flat();
         let grad = Tensor::f_run_backward(&[&loss], &[flat], false, false)?.swap_remove(0);
         // Summed in float64: over millions of squares float32 loses the fifth digit.

@@ -5,14 +5,14 @@ use tch::{Kind, Tensor};
 
 use super::{
     border::{self, Images},
-    config::{Classification, TrainerSpec},
-    contrastive::{self, Contrast},
+    config::TrainerSpec,
     evaluate::Outputs,
     host::{HostData, HostTensor, HostTensors},
-    loss,
+    losses::{Anchors, JointLoss, Terms},
     mixup::Mixup,
     model::{Model, ModelSpec, Output, normalise},
     sgd::Sgd,
+    step_keys::StepKeys,
 };
 use crate::{Error, Result, longtail::ClassCounts, rng::Streams};
 
@@ -39,19 +39,14 @@ pub struct Trainer {
     classes: usize,
     model: Model,
     sgd: Sgd,
-    log_prior: Option<Tensor>,
-    contrast: Option<Contrast>,
+    loss: JointLoss,
+    keys: Option<StepKeys>,
     mixup: Option<Mixup>,
     steps: u64,
 }
 
-struct Losses {
-    cls: Tensor,
-    con: Option<Tensor>,
-    total: Tensor,
-    /// Rows to be written into the queue, with their labels.
-    new_keys: Option<(Tensor, Tensor)>,
-}
+/// Rows to be written into the queue at the end of a step.
+type NewKeys = Option<Tensor>;
 
 impl Trainer {
     /// A fresh trainer. Initial weights and keys come from the streams `init` and `queue` of `seed`,
@@ -77,19 +72,15 @@ impl Trainer {
             device,
         );
         let contrast = spec.method.contrast.as_ref();
-        let contrast = contrast.map(|c| Contrast::new(c, &model, counts, &streams)).transpose()?;
-        let log_prior = match spec.method.classification {
-            Classification::BalancedSoftmax => Some(contrastive::log_prior(counts, device)),
-            Classification::CrossEntropy => None,
-        };
+        let keys = contrast.map(|c| StepKeys::new(c, &model, counts.classes(), &streams));
         Ok(Self {
             sgd: Sgd::new(model.store()),
             mixup: spec.method.mixup_alpha.map(|alpha| Mixup::new(alpha, streams)).transpose()?,
             spec: spec.clone(),
             classes: counts.classes(),
+            loss: JointLoss::on(&spec.method, counts, device)?,
+            keys: keys.transpose()?,
             model,
-            log_prior,
-            contrast,
             steps: 0,
         })
     }
@@ -125,7 +116,7 @@ impl Trainer {
     pub fn step(&mut self, images: Images<'_>, labels: &[i64], lr: f64) -> Result<StepOutcome> {
         let (images, labels) = self.batch(images, labels)?;
         let before = self.model.store().statistics()?;
-        let losses = self.losses(&images, &labels)?;
+        let (losses, new_keys) = self.losses(&images, &labels)?;
         let flat = self.model.store().flat();
         let grad = Tensor::f_run_backward(&[&losses.total], &[flat], false, false)?.swap_remove(0);
         let con = losses.con.unwrap_or_else(|| losses.cls.zeros_like());
@@ -139,14 +130,14 @@ impl Trainer {
         let applied = loss.is_finite() && grad_norm.is_finite();
         if applied {
             self.sgd.step(self.model.store(), &grad, lr, self.spec.sgd)?;
-            if let (Some((keys, labels)), Some(contrast)) = (&losses.new_keys, &mut self.contrast) {
-                contrast.write(keys, labels)?;
+            if let (Some(rows), Some(keys)) = (&new_keys, &mut self.keys) {
+                keys.write(rows, &labels)?;
             }
             self.steps += 1;
         } else {
             self.model.store_mut().restore(before)?;
-            if let Some(contrast) = &mut self.contrast {
-                contrast.undo()?;
+            if let Some(keys) = &mut self.keys {
+                keys.undo()?;
             }
         }
         Ok(StepOutcome { loss_cls, loss_con, loss, grad_norm, applied })
@@ -177,44 +168,37 @@ impl Trainer {
         Ok((images.to_torch(device)?, border::upload(&Tensor::from_slice(labels), device)?))
     }
 
-    fn losses(&mut self, images: &Tensor, labels: &Tensor) -> Result<Losses> {
+    fn losses(&mut self, images: &Tensor, labels: &Tensor) -> Result<(Terms, NewKeys)> {
         if let Some(mixup) = &self.mixup {
             let mixed = mixup.mix(self.steps, images, labels)?;
             let logits = self.model.forward(&mixed.images, true)?.logits;
-            let cls = mixed.loss(&logits, self.log_prior.as_ref())?;
-            return Ok(Losses { total: cls.shallow_clone(), cls, con: None, new_keys: None });
+            let cls = mixed.loss(&logits, self.loss.classification())?;
+            return Ok((Terms { total: cls.shallow_clone(), cls, con: None }, None));
         }
         let b = labels.size()[0];
-        let prior = self.log_prior.as_ref();
-        let mut anchors = images.shallow_clone();
-        let mut keys = None;
-        if let Some(contrast) = &mut self.contrast
-            && contrast.has_key_network()
+        let mut rows = images.shallow_clone();
+        let mut made = None;
+        if let Some(keys) = &mut self.keys
+            && keys.has_network()
         {
-            anchors = images.f_narrow(0, 0, b)?;
-            keys = contrast.momentum_keys(&self.model, &images.f_narrow(0, b, b)?)?;
+            rows = images.f_narrow(0, 0, b)?;
+            made = keys.of_network(&self.model, &images.f_narrow(0, b, b)?)?;
         }
-        let Output { logits, projections, .. } = self.model.forward(&anchors, true)?;
-        let both = Tensor::f_cat(&[labels, labels], 0)?;
-        let cls = if self.spec.method.siamese {
-            loss::classification(&logits, &both, prior)?
+        let Output { logits, projections, .. } = self.model.forward(&rows, true)?;
+        let of_rows = if rows.size()[0] == b {
+            labels.shallow_clone()
         } else {
-            loss::classification(&logits.f_narrow(0, 0, b)?, labels, prior)?
+            Tensor::f_cat(&[labels, labels], 0)?
         };
-        let (Some(contrast), Some(raw)) = (&self.contrast, projections) else {
-            return Ok(Losses { total: cls.shallow_clone(), cls, con: None, new_keys: None });
+        let (Some(keys), Some(raw)) = (&self.keys, projections) else {
+            return Ok((self.loss.of(&logits, &of_rows, None)?, None));
         };
         let z = normalise(&raw)?;
-        let anchor_labels = if keys.is_some() { labels } else { &both };
-        let con = contrast.loss(&z, anchor_labels, keys.as_ref())?;
-        let total = cls.f_add(&con.f_mul_scalar(contrast.con_weight())?)?;
-        let new_keys = keys.unwrap_or(z).detach().f_narrow(0, 0, b)?;
-        Ok(Losses {
-            cls,
-            con: Some(con),
-            total,
-            new_keys: Some((new_keys, labels.shallow_clone())),
-        })
+        let anchors = Anchors { z: &z, labels: &of_rows };
+        let pairs = keys.source(made.as_ref().map(|made| (made, labels))).pairs(&anchors)?;
+        let terms = self.loss.of(&logits, &of_rows, Some((&anchors, &pairs)))?;
+        let new_keys = made.unwrap_or(z).detach().f_narrow(0, 0, b)?;
+        Ok((terms, Some(new_keys)))
     }
 
     /// Logits [N, C] in evaluation mode: running statistics, no prior.
@@ -242,8 +226,8 @@ impl Trainer {
     pub fn state(&self) -> Result<HostTensors> {
         let mut state = self.model_state()?;
         self.sgd.export(self.model.store(), &mut state)?;
-        if let Some(contrast) = &self.contrast {
-            contrast.export(&mut state)?;
+        if let Some(keys) = &self.keys {
+            keys.export(&mut state)?;
         }
         let steps = HostTensor { shape: vec![], data: HostData::I64(vec![self.steps as i64]) };
         state.insert("trainer.steps".into(), steps);
@@ -267,8 +251,8 @@ impl Trainer {
     pub fn load_state(&mut self, state: &HostTensors) -> Result<()> {
         self.load_model(state)?;
         self.sgd.import(self.model.store(), state)?;
-        if let Some(contrast) = &mut self.contrast {
-            contrast.import_key_model("momentum.", state)?;
+        if let Some(keys) = &mut self.keys {
+            keys.import_network("momentum.", state)?;
         }
         let steps = state.get("trainer.steps").and_then(|t| t.as_i64()?.first().copied());
         self.steps = steps.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
@@ -286,8 +270,8 @@ impl Trainer {
     /// [`Error::Input`] naming a missing entry or one of another shape.
     pub fn load_model(&mut self, state: &HostTensors) -> Result<()> {
         self.model.import("", state)?;
-        if let Some(contrast) = &mut self.contrast {
-            contrast.import_key_model("", state)?;
+        if let Some(keys) = &mut self.keys {
+            keys.import_network("", state)?;
         }
         Ok(())
     }
@@ -297,6 +281,6 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] naming a missing entry or one of another shape.
     pub fn load_queue(&mut self, state: &HostTensors) -> Result<()> {
-        self.contrast.as_mut().map_or(Ok(()), |c| c.import_queue(state))
+        self.keys.as_mut().map_or(Ok(()), |keys| keys.import_queue(state))
     }
 }

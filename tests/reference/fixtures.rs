@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet};
 
-use rescom::train::{HostTensor, HostTensors, from_safetensors};
+use rescom::train::{HostData, HostTensor, HostTensors, from_safetensors};
 use serde_json::Value;
 
 pub(crate) use crate::place::{bytes, entries, is_lean_copy, number, size};
@@ -136,6 +136,19 @@ pub(crate) fn largest_difference(got: &HostTensor, want: &HostTensor) -> f64 {
     assert_eq!(got.len(), want.len());
     let difference = |(a, b): (&f64, &f64)| if a.is_nan() { f64::NAN } else { (a - b).abs() };
     got.iter().zip(&want).map(difference).fold(0.0, |m, d| if d.is_nan() { d } else { d.max(m) })
+}
+
+/// The first `rows` rows of a tensor.
+pub(crate) fn head(tensor: &HostTensor, rows: usize) -> HostTensor {
+    let n = rows * tensor.shape[1..].iter().product::<usize>();
+    let mut shape = tensor.shape.clone();
+    shape[0] = rows;
+    let data = match &tensor.data {
+        HostData::F32(v) => HostData::F32(v[..n].to_vec()),
+        HostData::F64(v) => HostData::F64(v[..n].to_vec()),
+        HostData::I64(v) => HostData::I64(v[..n].to_vec()),
+    };
+    HostTensor { shape, data }
 }
 
 pub(crate) fn largest(tensor: &HostTensor) -> f64 {

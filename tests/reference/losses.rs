@@ -2,13 +2,21 @@
 
 use std::sync::LazyLock;
 
-use rescom::train::{
-    HostTensors,
-    config::{
-        Classification, ContrastKind, ContrastiveLossSpec, HardPairMiner, LossSpec, QueueInit,
-        QueueSpec,
+use rescom::{
+    contrast::Temperature,
+    longtail::EffectiveNumber,
+    train::{
+        HostTensor, HostTensors,
+        config::{
+            Classification, ContrastKind, ContrastiveLossSpec, HardPairMiner, LossSpec, QueueInit,
+            QueueSpec,
+        },
+        losses::{
+            BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon,
+            ClassificationLoss, ContrastiveLoss, JointLoss, KeyQueue, KeySource, Mined,
+            SiameseBalancedSoftmax, SupConLoss,
+        },
     },
-    probe,
 };
 use serde_json::Value;
 
@@ -52,16 +60,29 @@ fn joint_loss_and_gradients() {
     LazyLock::force(&JOINT_LOSS);
 }
 
+/// The first half of the rows of `tensor`.
+fn view_1(tensor: &HostTensor) -> HostTensor {
+    fixtures::head(tensor, tensor.shape[0] / 2)
+}
+
 fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
-    let inputs = ["raw_features", "features", "logits", "labels", "queue"];
-    let mut inputs: HostTensors =
-        inputs.map(|key| (key.replace("queue", "queue_list"), want.at(key).clone())).into();
+    let inputs = ["raw_features", "features", "logits", "labels"];
+    let mut inputs: HostTensors = inputs.map(|key| (key.to_owned(), want.at(key).clone())).into();
     let counts = fixtures::counts(case);
     let listed: Vec<i64> = counts.as_slice().iter().map(|&n| n as i64).collect();
     assert_eq!(want.at("cls_num").as_i64(), Some(&listed[..]), "{name}: counts of the manifest");
     assert_eq!(number(case, "balsfx_n"), 0.0, "{name}: a prior inside the contrastive softmax");
-    let spec = method(case);
-    let got = probe::joint_loss(&spec, &counts, &inputs).unwrap();
+    let queue = || {
+        let state = [("queue_list".to_owned(), want.at("queue").clone())].into();
+        ClassBalancedQueue::from_state(&state, counts.classes(), QueueInit::Random).unwrap()
+    };
+    let miner = HardPairMiner {
+        num_pos: size(case, "select_num_pos"),
+        num_neg: size(case, "select_num_neg"),
+    };
+    let keys = BatchKeys.and(Mined::new(queue(), miner).unwrap());
+    let joint = JointLoss::of_spec(&method(case), &counts).unwrap();
+    let got = joint.evaluate(&inputs, &keys).unwrap();
     for key in ["loss_cls", "loss_con", "loss"] {
         let tolerance = 2e-6 * fixtures::largest(want.at(key)).max(1e-3);
         seen.tensor(key, &got[key], want.at(key), tolerance, name);
@@ -71,20 +92,39 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
         seen.tensor(key, &got[key], want.at(key), tolerance, name);
     }
     seen.tensor("sim_con", &got["sim_con"], want.at("sim_con"), 1e-6, name);
-    seen.tensor("class_prior", &got["class_prior"], want.at("class_prior"), 1e-7, name);
-    let tolerance = 2e-7 * fixtures::largest(want.at("class_weight"));
-    seen.tensor("class_weight", &got["class_weight"], want.at("class_weight"), tolerance, name);
-    for key in ["labels_con", "ptr_after"] {
-        seen.tensor(key, &got[key], want.at(key), 0.0, name);
-    }
+    seen.tensor("labels_con", &got["labels_con"], want.at("labels_con"), 0.0, name);
 
-    // Normalised rows as given: the queue then holds exactly these, bit for bit.
+    // From normalised rows as given, part by part, as the joint loss says and as the parts say.
     inputs.remove("raw_features");
-    let got = probe::joint_loss(&spec, &counts, &inputs).unwrap();
+    let got = joint.evaluate(&inputs, &keys).unwrap();
     let tolerance = 5e-6 * fixtures::largest(want.at("grad_features"));
     seen.tensor("grad_features", &got["grad_features"], want.at("grad_features"), tolerance, name);
-    if let Some(queue) = want.get("queue_after") {
-        assert_eq!(&got["queue_after"], queue, "{name}: queue_after must match bit for bit");
+    let balanced = BalancedSoftmax::new(&counts);
+    let prior = want.at("class_prior");
+    for (got, want) in balanced.log_prior().iter().zip(prior.to_f64()) {
+        seen.add("class_prior", (got.exp() - 1e-9 - want).abs(), 1e-7, name);
+    }
+    let cls = SiameseBalancedSoftmax(balanced).evaluate(&inputs["logits"], &inputs["labels"]);
+    let cls = cls.unwrap();
+    assert_eq!(cls["loss"].data, got["loss_cls"].data, "{name}: Siamese Balanced Softmax alone");
+    assert_eq!(cls["grad_logits"], got["grad_logits"], "{name}: Siamese Balanced Softmax alone");
+    let temperature = Temperature::new(number(case, "temperature")).unwrap();
+    let effective = EffectiveNumber::new(number(case, "effective_num_beta")).unwrap();
+    let supcon = ClassBalancedSupCon::new(SupConLoss::new(temperature), effective, &counts);
+    let weights = want.at("class_weight");
+    for (got, want) in supcon.weights().iter().zip(weights.to_f64()) {
+        seen.add("class_weight", (got - want).abs(), 2e-7 * fixtures::largest(weights), name);
+    }
+    let con = supcon.evaluate(&inputs["features"], &inputs["labels"], &keys).unwrap();
+    assert_eq!(con["loss"].data, got["loss_con"].data, "{name}: class-balanced SupCon alone");
+    assert_eq!(con["sim"], got["sim_con"], "{name}: its keys");
+
+    // The queue then holds exactly the normalised rows of view 1, bit for bit.
+    let mut queue = queue();
+    queue.push(&view_1(&inputs["features"]), &view_1(&inputs["labels"])).unwrap();
+    seen.tensor("ptr_after", &queue.state()["queue_ptr"], want.at("ptr_after"), 0.0, name);
+    if let Some(after) = want.get("queue_after") {
+        assert_eq!(&queue.state()["queue_list"], after, "{name}: queue_after bit for bit");
     }
 }
 
@@ -100,18 +140,20 @@ pub(crate) static QUEUE: LazyLock<()> = LazyLock::new(|| {
             Some(&owners[..]),
             "{name}: classes of the keys"
         );
-        let mut queue: HostTensors = [
+        let state = [
             ("queue_list".to_owned(), want.at("queue_init").clone()),
             ("queue_ptr".to_owned(), want.at("ptr_init").clone()),
-        ]
-        .into();
+        ];
+        let queue = ClassBalancedQueue::from_state(&state.into(), classes, QueueInit::Random);
+        let mut queue = queue.unwrap();
         for s in 0..size(case, "steps") {
             let at = |part: &str| want.at(&format!("step{s}.{part}"));
-            queue = probe::queue_write(&queue, classes, at("features"), at("labels")).unwrap();
-            assert_eq!(&queue["queue_list"], at("queue"), "{name}: queue after step {s}");
-            assert_eq!(&queue["queue_ptr"], at("ptr"), "{name}: pointers after step {s}");
-            seen.tensor("queue", &queue["queue_list"], at("queue"), 0.0, name);
-            seen.tensor("pointers", &queue["queue_ptr"], at("ptr"), 0.0, name);
+            queue.push(&view_1(at("features")), &view_1(at("labels"))).unwrap();
+            let state = queue.state();
+            assert_eq!(&state["queue_list"], at("queue"), "{name}: queue after step {s}");
+            assert_eq!(&state["queue_ptr"], at("ptr"), "{name}: pointers after step {s}");
+            seen.tensor("queue", &state["queue_list"], at("queue"), 0.0, name);
+            seen.tensor("pointers", &state["queue_ptr"], at("ptr"), 0.0, name);
         }
         want.conclude();
     }

@@ -6,7 +6,9 @@ use rescom::{
     longtail::{ClassCounts, EffectiveNumber, ShotGroup},
     run::{DataSetId, Evaluation, LearningRateMode, OptimSpec, ReliabilityBin, ScheduleKind},
     train::{
-        HostTensor, HostTensors, LabelAwareSmoothing, Metrics, SmoothingShape, learning_rate, probe,
+        HostTensor, HostTensors, LabelAwareSmoothing, Metrics, SmoothingShape, learning_rate,
+        losses::{ClassificationLoss, LabelAwareLoss},
+        probe,
     },
 };
 use serde_json::Value;
@@ -199,9 +201,10 @@ impl Case<'_> {
             seen.tensor("smoothing", &eps, smooth, 1e-6, &place);
             let gradient = self.tensors.at(&format!("las{j}.grad_logits"));
             let rows = gradient.shape[0];
-            let logits = head(self.tensors.at("logits"), rows);
-            let labels = head(self.tensors.at("labels"), rows);
-            let got = probe::label_aware(&logits, &labels, &per_class).unwrap();
+            let logits = fixtures::head(self.tensors.at("logits"), rows);
+            let labels = fixtures::head(self.tensors.at("labels"), rows);
+            let loss = LabelAwareLoss::new(&smoothing, &self.counts()).unwrap();
+            let got = loss.evaluate(&logits, &labels).unwrap();
             add(seen, &place, "smoothed loss", got["loss"].to_f64()[0], number(case, "loss"));
             let tolerance = 1e-6 * fixtures::largest(gradient);
             seen.tensor("its gradient", &got["grad_logits"], gradient, tolerance, &place);
@@ -263,16 +266,6 @@ fn shape(case: &Value) -> SmoothingShape {
         "convex" => SmoothingShape::Convex,
         "exp" => SmoothingShape::Exp { power: number(case, "power") },
         other => panic!("smoothing shape {other} is not known"),
-    }
-}
-
-fn head(tensor: &HostTensor, rows: usize) -> HostTensor {
-    let width: usize = tensor.shape[1..].iter().product();
-    let mut shape = tensor.shape.clone();
-    shape[0] = rows;
-    match tensor.as_f32() {
-        Some(v) => HostTensor::f32(&shape, v[..rows * width].to_vec()).unwrap(),
-        None => HostTensor::i64(&shape, tensor.as_i64().unwrap()[..rows * width].to_vec()).unwrap(),
     }
 }
 

@@ -3,7 +3,13 @@
 
 use std::sync::LazyLock;
 
-use rescom::train::{HostData, HostTensor, HostTensors, probe};
+use rescom::{
+    contrast::Temperature,
+    train::{
+        HostData, HostTensor, HostTensors,
+        losses::{BatchKeys, ContrastiveLoss, GivenKeys, KeySource, SupConLoss},
+    },
+};
 use serde_json::Value;
 
 use crate::fixtures::{self, Deviations, File, number, size};
@@ -65,17 +71,17 @@ impl Case<'_> {
         let (set, variant) = self.case.split_once('.').unwrap_or((self.case, ""));
         let input = |name: &str| self.input(set, name);
         let (features, labels) = (input("features"), input("labels"));
-        let keys = match variant {
-            "" => vec![],
-            "queue_only" => vec![(input("queue"), input("queue_labels"))],
+        let queue = || GivenKeys::new(&input("queue"), &input("queue_labels")).unwrap();
+        let keys: Box<dyn KeySource> = match variant {
+            "" => Box::new(BatchKeys),
+            "queue_only" => Box::new(queue()),
             "key_plus_queue" => {
-                vec![(input("keys"), labels.clone()), (input("queue"), input("queue_labels"))]
+                Box::new(GivenKeys::new(&input("keys"), &labels).unwrap().and(queue()))
             }
             other => panic!("{}: variant `{other}` is not known", self.case),
         };
-        let keys: Vec<_> = keys.iter().map(|(k, l)| (k, l)).collect();
-        let temperature = number(self.settings, "temperature");
-        let got = probe::supcon(&features, &labels, &keys, temperature).unwrap();
+        let temperature = Temperature::new(number(self.settings, "temperature")).unwrap();
+        let got = SupConLoss::new(temperature).evaluate(&features, &labels, &*keys).unwrap();
         if variant.is_empty() {
             self.batch(&got, &labels, seen);
         } else {

@@ -10,7 +10,10 @@ use rescom::{
     train::{
         HostTensor, HostTensors,
         config::{HardPairMiner, LossSpec, QueueInit, QueueSpec},
-        probe,
+        losses::{
+            BatchKeys, ClassBalancedQueue, ContrastiveLoss, FifoQueue, GivenKeys, JointLoss,
+            KeyQueue, KeySource, Mined, SupConLoss,
+        },
     },
 };
 
@@ -119,8 +122,22 @@ impl Setting {
         }
     }
 
+    fn keys(&self, made: &Made) -> Box<dyn KeySource> {
+        let init = if self.exclude { QueueInit::ExcludeUnfilled } else { QueueInit::Random };
+        let fifo = || FifoQueue::from_state(&made.inputs, init).unwrap();
+        let ring = || ClassBalancedQueue::from_state(&made.inputs, self.classes, init).unwrap();
+        let miner = self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg });
+        match (miner, self.fifo) {
+            (Some(miner), true) => Box::new(BatchKeys.and(Mined::new(fifo(), miner).unwrap())),
+            (Some(miner), false) => Box::new(BatchKeys.and(Mined::new(ring(), miner).unwrap())),
+            (None, true) => Box::new(BatchKeys.and(fifo())),
+            (None, false) => Box::new(BatchKeys.and(ring())),
+        }
+    }
+
     fn loss(&self, made: &Made) -> HostTensors {
-        probe::joint_loss(&made.spec, &common::counts(self.classes), &made.inputs).unwrap()
+        let joint = JointLoss::of_spec(&made.spec, &common::counts(self.classes)).unwrap();
+        joint.evaluate(&made.inputs, &*self.keys(made)).unwrap()
     }
 }
 
@@ -142,7 +159,7 @@ proptest! {
             temperature: Temperature::new(0.2).unwrap(),
             // The weights are float32 in training.
             weights: weights.iter().map(|&w| f64::from(w as f32)).collect(),
-            miner: setting.mining.map(|(num_pos, num_neg)| contrast::HardPairMiner { num_pos, num_neg }),
+            miner: setting.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg }),
         };
         let features = Array2::from_shape_vec(
             (2 * setting.half, setting.dim),
@@ -233,20 +250,21 @@ proptest! {
         let keys = Array2::from_shape_vec((classes * q, d), keys).unwrap();
         let mut oracle = contrast::ClassBalancedQueue::new(classes, q, keys.clone()).unwrap();
         let columns = keys.t().iter().copied().collect();
-        let mut queue: HostTensors = [("queue_list".into(), double(&[d, classes * q], columns))].into();
+        let state = [("queue_list".to_owned(), double(&[d, classes * q], columns))].into();
+        let mut queue = ClassBalancedQueue::from_state(&state, classes, QueueInit::Random).unwrap();
         for step in 0..3 {
             let b = setting.half * (1 + 2 * step);
             let of = labels(setting.seed ^ step as u64, b, classes);
-            let rows = unit_rows("rows", setting.seed ^ step as u64, 2 * b, d);
-            let view_1 = Array2::from_shape_vec((b, d), rows[..b * d].to_vec()).unwrap();
+            let rows = unit_rows("rows", setting.seed ^ step as u64, b, d);
+            let view_1 = Array2::from_shape_vec((b, d), rows.clone()).unwrap();
             let known: Vec<usize> = of.iter().map(|&c| c as usize).collect();
             oracle.push(&view_1, &known).unwrap();
-            let both = HostTensor::i64(&[2 * b], [of.clone(), of].concat()).unwrap();
-            queue = probe::queue_write(&queue, classes, &double(&[2 * b, d], rows), &both).unwrap();
+            queue.push(&double(&[b, d], rows), &HostTensor::i64(&[b], of).unwrap()).unwrap();
+            let state = queue.state();
             let columns: Vec<f64> = oracle.keys().t().iter().copied().collect();
-            prop_assert_eq!(queue["queue_list"].to_f64(), columns);
+            prop_assert_eq!(state["queue_list"].to_f64(), columns);
             let pointers: Vec<i64> = oracle.pointers().iter().map(|&p| p as i64).collect();
-            prop_assert_eq!(queue["queue_ptr"].as_i64().unwrap(), &pointers[..]);
+            prop_assert_eq!(state["queue_ptr"].as_i64().unwrap(), &pointers[..]);
         }
     }
 }
@@ -256,7 +274,9 @@ fn an_anchor_without_positives_adds_nothing() {
     let anchors = double(&[2, 2], vec![1.0, 0.0, 0.0, 1.0]);
     let keys = double(&[2, 2], vec![0.6, 0.8, 1.0, 0.0]);
     let of = |v: [i64; 2]| HostTensor::i64(&[2], v.to_vec()).unwrap();
-    let got = probe::supcon(&anchors, &of([0, 1]), &[(&keys, &of([0, 0]))], 0.1).unwrap();
+    let keys = GivenKeys::new(&keys, &of([0, 0])).unwrap();
+    let loss = SupConLoss::new(Temperature::new(0.1).unwrap());
+    let got = loss.evaluate(&anchors, &of([0, 1]), &keys).unwrap();
     let per_anchor = got["loss_per_anchor"].to_f64();
     assert!(per_anchor[0] > 0.0 && per_anchor[1] == 0.0);
     assert!(got["grad_features"].to_f64()[2..].iter().all(|&g| g == 0.0));
@@ -269,7 +289,8 @@ fn a_small_temperature_stays_finite() {
     let rows: Vec<f32> = unit_rows("tight", 3, n, 4).iter().map(|&x| x as f32).collect();
     let anchors = HostTensor::f32(&[n, 4], rows).unwrap();
     let of = HostTensor::i64(&[n], vec![0, 0, 0, 1, 1, 1]).unwrap();
-    let got = probe::supcon(&anchors, &of, &[], 1e-3).unwrap();
+    let loss = SupConLoss::new(Temperature::new(1e-3).unwrap());
+    let got = loss.evaluate(&anchors, &of, &BatchKeys).unwrap();
     for (name, tensor) in &got {
         assert!(tensor.to_f64().iter().all(|x| x.is_finite()), "{name}");
     }
