@@ -309,6 +309,28 @@ fn tch_is_named_only_in_train() {
 }
 
 #[test]
+fn sections_of_the_method_that_are_cited_are_there() {
+    let method = read(Path::new("METHOD.md"));
+    let headings: BTreeSet<&str> = method
+        .lines()
+        .filter_map(|l| l.strip_prefix("## ")?.split_once(". "))
+        .map(|(n, _)| n)
+        .collect();
+    let mut cited = 0;
+    for folder in ["src", "analysis", "experiments", "tests", "benches"] {
+        for path in [files(folder, ".rs"), files(folder, ".toml")].concat() {
+            for after in read(&path).split(concat!("METHOD ", "section ")).skip(1) {
+                let number = identifier(after);
+                let missing = format!("{}: METHOD.md has no section {number}", path.display());
+                assert!(headings.contains(number), "{missing}");
+                cited += 1;
+            }
+        }
+    }
+    assert!(cited > 20, "only {cited} places cite the method");
+}
+
+#[test]
 fn source_files_stay_short() {
     let mut long = Vec::new();
     for path in ["src", "analysis", "experiments"].iter().flat_map(|folder| files(folder, ".rs")) {
