@@ -131,7 +131,7 @@ fn a_named_profile_runs_with_the_default_sweep() {
     let folder = tempfile::tempdir().unwrap();
     for (profile, raised) in [("cifar100-lt", Some("5000 images")), ("fashion-mnist-lt", None)] {
         let size = ["--batches", "2", "--sweep-batches", "2", "--dim", "4", "--batch", "4"];
-        let keys = ["--keys-per-class", "1", "--stages", "0", "--json"];
+        let keys = ["--keys-per-class", "1", "--stages", "0", "--json", "--out", "out"];
         let args = [&["dual-imbalance", "--profile", profile], &size[..], &keys].concat();
         let output = rescom_sim(&args, folder.path());
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -145,6 +145,9 @@ fn a_named_profile_runs_with_the_default_sweep() {
         if let Some(raised) = raised {
             assert!(notes[0].as_str().unwrap().contains(raised), "{notes:?}");
             assert!(stderr.contains(raised), "{stderr}");
+            let report = folder.path().join("out/report.md");
+            let report = std::fs::read_to_string(report).unwrap();
+            assert!(report.contains(notes[0].as_str().unwrap()), "the report keeps it to itself");
         }
     }
 }

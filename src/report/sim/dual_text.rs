@@ -219,6 +219,9 @@ pub(super) fn report(results: &DualResults, runtime: f64) -> String {
         p.batches,
         include_str!("definitions.md"),
     );
+    for note in &results.notes {
+        out += &format!("Note: {note}.\n\n");
+    }
     out += "## The published picture: pair frequencies\n\n![Pair frequency](pair-frequency.png)\n\n\
          **Figure.** p_c p_c′ / p_1². The staircase separates pairs that are rarer than the rarest class is in plain \
          classification (below 1/imbalance).\n\n";

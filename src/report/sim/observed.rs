@@ -80,13 +80,13 @@ fn rank_figure(observed: &Observed) -> Lines {
         Panel::new(
             "Positives",
             Axis::linear("positives, easiest first (%)", 0.0, 100.0),
-            Axis::fit("mean |∂L/∂l| × |P|", positive.iter().copied(), false),
+            Axis::fit("mean |∂L/∂ℓ| × |P|", positive.iter().copied(), false),
             series(positive, colors::BLUE),
         ),
         Panel::new(
             "Negatives",
             Axis::linear("negatives, hardest first (%)", 0.0, 100.0),
-            Axis::fit("mean |∂L/∂l| × |N|", negative.iter().copied(), true),
+            Axis::fit("mean |∂L/∂ℓ| × |N|", negative.iter().copied(), true),
             series(negative, colors::VERMILION),
         ),
     ];

@@ -64,13 +64,13 @@ pub(super) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
         Panel::new(
             "Positives",
             Axis::linear("rank, easiest first", 0.0, longest(&positive)),
-            fitted("mean |∂L/∂l|", &positive, None),
+            fitted("mean |∂L/∂ℓ|", &positive, None),
             positive,
         ),
         Panel::new(
             "Negatives",
             Axis::linear("rank, hardest first", 0.0, longest(&negative)),
-            Axis::log("mean |∂L/∂l|", smallest.max(largest * 1e-6), largest * 1.5),
+            Axis::log("mean |∂L/∂ℓ|", smallest.max(largest * 1e-6), largest * 1.5),
             negative,
         ),
     ];
@@ -167,7 +167,7 @@ pub(super) fn caption(group: &Group<'_>) -> String {
     let tenth =
         |cell: &&Cell<'_>| format!("{} {:.0} %", cell.arm, mean_over_seeds(cell, hardest_tenth));
     let mut text = format!(
-        "Gradient of the supervised contrastive loss with respect to the logits l = s/T by rank of the key, on test \
+        "Gradient of the supervised contrastive loss with respect to the logits ℓ = s/T by rank of the key, on test \
          images at imbalance factor {}: {}; mean over anchors and seeds. A positive is pulled while its probability is \
          below π = 1/|P| and pushed away above it; here, {}. Share of the negatives' gradient that the hardest 10 % of \
          the negatives carry: {}.",
