@@ -25,10 +25,12 @@ mod guard;
 mod images;
 mod interrupt;
 mod lists;
+mod manifest;
 mod plan;
 mod progress;
 mod report;
 mod saved;
+mod show;
 mod stage2;
 mod subset;
 mod sweep;
@@ -76,7 +78,7 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Fetch, check, generate and look at data sets.
     Data(data::DataArgs),
-    /// The images of a long-tailed subset: choose, compare, export.
+    /// The images of a long-tailed subset: choose, show, compare, export.
     Subset(subset::SubsetArgs),
     /// Print versions, devices, caches and data sets, and a remedy for what is missing.
     Doctor(doctor::DoctorArgs),

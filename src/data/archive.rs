@@ -28,6 +28,17 @@ pub(super) fn unpack(path: &Path, wanted: &[String], max_bytes: u64) -> Result<M
         let entry = entry.map_err(broken)?;
         let name = entry.path().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned()));
         let Some(name) = name.filter(|name| wanted.contains(name)) else { continue };
+        match entry.header().entry_type() {
+            kind if kind.is_file() => {}
+            // A folder may be called as a file is, `train`.
+            kind if kind.is_dir() => continue,
+            kind => {
+                return Err(Error::input(format!(
+                    "{}: its {name} is no file but an entry of type {kind:?}; unpack it, and give the folder",
+                    path.display()
+                )));
+            }
+        }
         let size = entry.size();
         if size > max_bytes {
             return Err(Error::input(format!(
@@ -52,7 +63,7 @@ pub(super) fn unpack(path: &Path, wanted: &[String], max_bytes: u64) -> Result<M
 /// Archives need the feature `train`.
 #[cfg(not(feature = "train"))]
 pub(super) fn unpack(path: &Path, _wanted: &[String], _max_bytes: u64) -> Result<Members> {
-    Err(Error::input(format!(
+    Err(Error::run(format!(
         "{}: this build does not read archives; unpack it with tar, or build with --features train",
         path.display()
     )))

@@ -3,23 +3,16 @@
 //!
 //! Every form is turned into the records of the binary one, whose checksums are published.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use super::pickle::Pickle;
-use super::{DataSet, ImageSet, archive, cache, names};
+use super::records::Files;
+use super::{DataSet, ImageSet, names};
 use crate::augment::Normalize;
 use crate::run::Provenance;
 use crate::{Error, Result};
 
 /// Bytes of one image: 32 * 32 red, then green, then blue.
-const PIXELS: usize = 3072;
-
-/// No file of either set is larger.
-const MAX_BYTES: u64 = 256 << 20;
+pub(super) const PIXELS: usize = 3072;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +43,17 @@ pub enum Form {
     Archive(PathBuf),
 }
 
+impl Form {
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Binary(path) | Self::Pickle(path) | Self::Archive(path) => path,
+        }
+    }
+}
+
 /// A batch file: its name without `.bin`, images in it, SHA-256 of its binary form.
-type Batch = (&'static str, usize, &'static str);
+pub(super) type Batch = (&'static str, usize, &'static str);
 
 const TEN_TRAIN: [Batch; 5] = [
     ("data_batch_1", 10_000, "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5"),
@@ -84,6 +86,14 @@ impl Cifar {
         }
     }
 
+    /// Coarse classes, whose label comes before the fine one; none with ten classes.
+    pub(super) fn coarse_classes(self) -> Option<usize> {
+        match self {
+            Self::Ten => None,
+            Self::Hundred => Some(20),
+        }
+    }
+
     /// Label bytes before the pixels; the last one is the (fine) label.
     pub(super) fn label_bytes(self) -> usize {
         match self {
@@ -92,7 +102,7 @@ impl Cifar {
         }
     }
 
-    fn train(self) -> &'static [Batch] {
+    pub(super) fn train(self) -> &'static [Batch] {
         match self {
             Self::Ten => &TEN_TRAIN,
             Self::Hundred => &HUNDRED_TRAIN,
@@ -106,13 +116,13 @@ impl Cifar {
         }
     }
 
-    fn batches(self) -> impl Iterator<Item = &'static Batch> {
+    pub(super) fn batches(self) -> impl Iterator<Item = &'static Batch> {
         self.train().iter().chain(self.test())
     }
 
-    /// Names of the files of the binary folder that hold images.
-    pub(super) fn binary_files(self) -> impl Iterator<Item = String> {
-        self.batches().map(|(stem, ..)| format!("{stem}.bin"))
+    /// Names of the files in the binary folder.
+    pub(super) fn binary_files(self) -> Vec<String> {
+        self.batches().map(|(stem, ..)| format!("{stem}.bin")).collect()
     }
 
     /// Names of the binary and the Python folder.
@@ -171,21 +181,23 @@ impl Cifar {
         self.read_form(&form, check)
     }
 
-    /// What is missing at `path`: a file, if others of its folder are there.
+    /// Where a part of the set is there, the first file that is not.
     fn not_here(self, path: &Path) -> Error {
         let ([bin, py], [bin_gz, py_gz]) = (self.folders(), self.archives());
-        for dir in [path.to_path_buf(), path.join(bin), path.join(py)] {
+        for dir in [path, &path.join(bin), &path.join(py)] {
             for ending in [".bin", ""] {
-                let file = |(stem, ..): &Batch| dir.join(format!("{stem}{ending}"));
-                let (there, missing): (Vec<_>, Vec<_>) =
-                    self.batches().map(file).partition(|file| file.is_file());
-                if let (Some(_), Some(first)) = (there.first(), missing.first()) {
+                let is_here = |(stem, ..): &&Batch| dir.join(format!("{stem}{ending}")).is_file();
+                let (here, missing): (Vec<&Batch>, Vec<&Batch>) = self.batches().partition(is_here);
+                if let (Some((here, ..)), Some((stem, count, _))) = (here.first(), missing.first())
+                {
+                    let bytes = match ending {
+                        "" => String::new(),
+                        _ => format!(", {} bytes", count * (self.label_bytes() + PIXELS)),
+                    };
                     return Error::input(format!(
-                        "{}: missing, though {} of the {} files of {} are there; fetch the set anew",
-                        first.display(),
-                        there.len(),
-                        there.len() + missing.len(),
-                        self.name()
+                        "{}: {here}{ending} is here, but {stem}{ending} is not (published: {count} images{bytes}); put \
+                         it there, or give a whole folder {bin} or {py}, or an archive {bin_gz} or {py_gz}",
+                        dir.display()
                     ));
                 }
             }
@@ -239,148 +251,6 @@ impl Cifar {
         }
         record
     }
-}
-
-/// The batch files, from a folder or an archive.
-struct Files {
-    place: String,
-    pickled: bool,
-    content: Content,
-}
-
-enum Content {
-    Folder(PathBuf),
-    Unpacked(archive::Members),
-}
-
-impl Files {
-    fn open(cifar: Cifar, form: &Form) -> Result<Self> {
-        Ok(match form {
-            Form::Binary(dir) => Self {
-                place: dir.display().to_string(),
-                pickled: false,
-                content: Content::Folder(dir.clone()),
-            },
-            Form::Pickle(dir) => Self {
-                place: dir.display().to_string(),
-                pickled: true,
-                content: Content::Folder(dir.clone()),
-            },
-            Form::Archive(path) => {
-                let wanted: Vec<String> =
-                    cifar.batches().flat_map(|(s, ..)| [format!("{s}.bin"), (*s).into()]).collect();
-                let members = archive::unpack(path, &wanted, MAX_BYTES)?;
-                let pickled = !members.contains_key(&format!("{}.bin", cifar.train()[0].0));
-                Self {
-                    place: path.display().to_string(),
-                    pickled,
-                    content: Content::Unpacked(members),
-                }
-            }
-        })
-    }
-
-    /// The checked binary records of one batch.
-    fn records(&mut self, cifar: Cifar, batch: &Batch, check: Check) -> Result<Vec<u8>> {
-        let &(stem, count, sha256) = batch;
-        let file = if self.pickled { stem.to_owned() } else { format!("{stem}.bin") };
-        let name = format!("{}/{file}", self.place);
-        let bytes = match &mut self.content {
-            Content::Folder(dir) => read_file(&dir.join(&file))?,
-            Content::Unpacked(members) => members.remove(&file).ok_or_else(|| {
-                Error::input(format!("{}: no {file} in this archive", self.place))
-            })?,
-        };
-        let records = if self.pickled { from_pickle(cifar, &bytes, &name)? } else { bytes };
-        check_records(cifar, &records, &name)?;
-        let stride = cifar.label_bytes() + PIXELS;
-        if check == Check::Published {
-            if records.len() != count * stride {
-                return Err(Error::input(format!(
-                    "{name}: {} images, expected {count} ({})",
-                    records.len() / stride,
-                    cifar.name()
-                )));
-            }
-            let found = cache::hex(&Sha256::digest(&records));
-            if found != sha256 {
-                return Err(Error::input(format!(
-                    "{name}: not {}'s: its records have SHA-256 {found}, expected {sha256}; fetch it again",
-                    cifar.name()
-                )));
-            }
-        }
-        Ok(records)
-    }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Error::input(format!(
-            "{}: larger than any file of CIFAR ({MAX_BYTES} bytes)",
-            path.display()
-        )));
-    }
-    Ok(bytes)
-}
-
-/// Whole records, at least one, every label in range.
-fn check_records(cifar: Cifar, records: &[u8], name: &str) -> Result<()> {
-    let head = cifar.label_bytes();
-    let stride = head + PIXELS;
-    if records.is_empty() || !records.len().is_multiple_of(stride) {
-        return Err(Error::input(format!(
-            "{name}: {} bytes are not whole records of {stride} bytes ({}); truncated? fetch it again",
-            records.len(),
-            cifar.name()
-        )));
-    }
-    let labels = records.chunks_exact(stride).map(|record| usize::from(record[head - 1]));
-    for (index, label) in labels.enumerate() {
-        if label >= cifar.classes() {
-            return Err(Error::input(format!(
-                "{name}: image {index} has label {label}, expected 0..{} ({})",
-                cifar.classes(),
-                cifar.name()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// A pickled batch as records of the binary format.
-fn from_pickle(cifar: Cifar, bytes: &[u8], name: &str) -> Result<Vec<u8>> {
-    let wrong =
-        |what: &str| Error::input(format!("{name}: {what}; expected a pickled CIFAR batch"));
-    let pickle = Pickle::read(bytes).map_err(|e| wrong(&e))?;
-    let data = pickle.entry("data").and_then(|id| pickle.byte_array(id));
-    let data = data.ok_or_else(|| wrong("no byte array \"data\""))?;
-    let &[count, PIXELS] = data.shape.as_slice() else {
-        return Err(wrong(&format!("\"data\" has shape {:?}, not [images, {PIXELS}]", data.shape)));
-    };
-    let keys: &[&str] = match cifar {
-        Cifar::Ten => &["labels"],
-        Cifar::Hundred => &["coarse_labels", "fine_labels"],
-    };
-    let mut columns = Vec::new();
-    for &key in keys {
-        let labels = pickle.entry(key).and_then(|id| pickle.integers(id));
-        let labels = labels.ok_or_else(|| wrong(&format!("no list \"{key}\"")))?;
-        if labels.len() != count {
-            return Err(wrong(&format!("{count} images and {} {key}", labels.len())));
-        }
-        let narrow: Result<Vec<u8>, _> = labels.into_iter().map(u8::try_from).collect();
-        columns.push(narrow.map_err(|_| wrong(&format!("a number in {key} is not 0..256")))?);
-    }
-    let mut records = Vec::with_capacity(count * (columns.len() + PIXELS));
-    for (index, pixels) in data.bytes.chunks_exact(PIXELS).enumerate() {
-        records.extend(columns.iter().map(|labels| labels[index]));
-        records.extend_from_slice(pixels);
-    }
-    Ok(records)
 }
 
 #[cfg(test)]

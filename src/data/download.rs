@@ -8,6 +8,7 @@ use std::time::Duration;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 
 use super::Progress;
+use super::fetch::{Fetched, Refusal};
 use crate::{Error, Result};
 
 /// A file that is to be had at several addresses.
@@ -23,18 +24,33 @@ pub(super) struct Download<'a> {
 /// How patient a download is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For a connection, an answer, and between two pieces of the body.
+    /// For a connection.
+    pub(super) connect: Duration,
+    /// For an answer, and between two pieces of the body.
     pub(super) silence: Duration,
     /// Attempts per address that bring no new byte before the next address is tried.
     pub(super) attempts: u32,
+    /// Before the second such attempt; before every further one twice as long.
+    pub(super) pause: Duration,
 }
 
 impl Patience {
-    pub(super) const USUAL: Self = Self { silence: Duration::from_secs(30), attempts: 3 };
+    pub(super) const USUAL: Self = Self {
+        connect: Duration::from_secs(10),
+        silence: Duration::from_secs(30),
+        attempts: 3,
+        pause: Duration::from_secs(1),
+    };
+
+    /// Attempts at an address of which nothing is heard at all: where a firewall drops every packet, each
+    /// costs the whole of `connect`.
+    const UNANSWERED: u32 = 2;
 }
 
 /// Why an attempt ended.
 enum Failure {
+    /// Nothing answered; trying again may help.
+    Unanswered(String),
     /// Trying again at this address may help.
     Passing(String),
     /// It will not.
@@ -45,14 +61,16 @@ impl Download<'_> {
     /// Fetches to `target`, by way of `target.part`; a part left by an earlier call is continued.
     ///
     /// # Errors
-    /// [`Error::Run`] with one reason per address if none gave a file that passes the check;
     /// [`Error::Io`] if the disk refuses.
     pub(super) fn fetch(
         &self,
         target: &Path,
         patience: Patience,
         progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<()> {
+    ) -> Result<Fetched> {
+        if self.urls.is_empty() {
+            return Ok(Fetched::Nowhere(Vec::new()));
+        }
         let part = part_of(target);
         if let Some(dir) = target.parent() {
             fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
@@ -67,25 +85,27 @@ impl Download<'_> {
         // Two processes that want the same file take turns.
         file.lock().map_err(Error::io("lock", &part))?;
         if target.is_file() && (self.check)(target).is_ok() {
-            return fs::remove_file(&part).map_err(Error::io("remove", &part));
+            fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+            return Ok(Fetched::InPlace);
         }
-        let mut reasons = Vec::new();
+        let mut refusals = Vec::new();
         for url in self.urls {
             progress(Progress::Step(&format!("fetching {url}")));
             match self.from(url, &mut file, &part, patience, progress) {
                 Ok(()) => {
                     file.sync_all().map_err(Error::io("write", &part))?;
-                    return fs::rename(&part, target).map_err(Error::io("create", target));
+                    fs::rename(&part, target).map_err(Error::io("create", target))?;
+                    return Ok(Fetched::InPlace);
                 }
-                Err(Failure::Passing(why) | Failure::Final(why)) => {
-                    reasons.push(format!("{url}: {why}"));
+                Err(Failure::Unanswered(why) | Failure::Passing(why) | Failure::Final(why)) => {
+                    refusals.push(Refusal { url: url.clone(), why });
                 }
             }
         }
         if file.metadata().is_ok_and(|m| m.len() == 0) {
             let _ = fs::remove_file(&part);
         }
-        Err(Error::run(format!("download failed: {}", reasons.join("; "))))
+        Ok(Fetched::Nowhere(refusals))
     }
 
     /// Everything from one address, in as many attempts as bring something new.
@@ -114,11 +134,19 @@ impl Download<'_> {
                     }
                 },
                 Err(Failure::Final(why)) => return Err(Failure::Final(why)),
+                Err(Failure::Unanswered(why)) => {
+                    fruitless += 1;
+                    if fruitless >= patience.attempts.min(Patience::UNANSWERED) {
+                        return Err(Failure::Unanswered(why));
+                    }
+                    wait(&why, fruitless, patience, progress);
+                }
                 Err(Failure::Passing(why)) => {
                     fruitless = if length(file)? > before { 0 } else { fruitless + 1 };
                     if fruitless >= patience.attempts {
                         return Err(Failure::Passing(why));
                     }
+                    wait(&why, fruitless, patience, progress);
                 }
             }
         }
@@ -134,7 +162,7 @@ impl Download<'_> {
     ) -> Result<(), Failure> {
         let have = length(file)?;
         let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_connect(Some(patience.silence))
+            .timeout_connect(Some(patience.connect))
             .timeout_recv_response(Some(patience.silence))
             .timeout_per_read(Some(patience.silence))
             .http_status_as_error(false)
@@ -145,7 +173,7 @@ impl Download<'_> {
         if have > 0 {
             request = request.header("Range", format!("bytes={have}-"));
         }
-        let response = request.call().map_err(|e| Failure::Passing(e.to_string()))?;
+        let response = request.call().map_err(|e| Failure::Unanswered(e.to_string()))?;
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         let start = match response.status().as_u16() {
             200 => 0,
@@ -206,6 +234,14 @@ impl Download<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Lets a server or a network come back: twice as long after every fruitless attempt.
+fn wait(why: &str, fruitless: u32, patience: Patience, progress: &mut dyn FnMut(Progress<'_>)) {
+    let Some(doublings) = fruitless.checked_sub(1) else { return };
+    let pause = patience.pause * 2u32.pow(doublings);
+    progress(Progress::Step(&format!("{why}; again in {pause:?}")));
+    std::thread::sleep(pause);
 }
 
 fn part_of(target: &Path) -> PathBuf {

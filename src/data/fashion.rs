@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DataSet, ImageSet, Progress, cache, cifar::Check, debian, idx, names, sources};
+use super::cifar::Check;
+use super::fetch::{self, Fetched};
+use super::{DataSet, ImageSet, Progress, cache, debian, idx, names};
 use crate::augment::Normalize;
 use crate::run::Provenance;
 use crate::{Error, Result};
@@ -35,6 +37,12 @@ struct Published {
     /// Name without `.gz`, and SHA-256 of the uncompressed content.
     files: [(&'static str, &'static str); 4],
 }
+
+/// Images in the two splits of either set.
+const IMAGES: [usize; 2] = [60_000, 10_000];
+
+/// Bytes of Fashion-MNIST's compressed files as they are published, in the order of their names above.
+const FASHION_BYTES: [u64; 4] = [26_421_880, 29_515, 4_422_102, 5_148];
 
 #[rustfmt::skip]
 const FASHION: Published = Published {
@@ -102,45 +110,75 @@ pub fn locate(given: Option<&Path>) -> Result<Option<Found>> {
     })
 }
 
-/// Finds Fashion-MNIST, or fetches it into the cache (the Debian package first, then the public
-/// download), checks it and reads it.
+/// Finds Fashion-MNIST in the cache or installed, or fetches it into the cache (from the mirrors, the
+/// Debian package, the public download), checks it and reads it. What is damaged in the cache is set
+/// aside.
 ///
-/// Normalisation: mean and standard deviation of the 60,000 training images over their original
-/// 28x28 pixels (the padding is not counted).
-///
-/// With [`Check::Format`] any images of 28x28 in ten classes are taken from a folder given.
+/// Normalisation: mean and standard deviation of the training images over their original 28x28 pixels
+/// (the padding is not counted).
 ///
 /// # Errors
-/// [`Error::Input`] if what is found is not Fashion-MNIST (the file is named with both checksums);
 /// [`Error::Run`] if it cannot be fetched, with what to do by hand.
-pub fn load(
-    given: Option<&Path>,
+pub(super) fn load(
+    check: Check,
+    mirrors: &[String],
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<DataSet> {
+    if let Some(found) = locate(None)? {
+        match load_from(found.dir(), check, progress) {
+            Err(Error::Input(why)) => {
+                let then = match found {
+                    Found::Cache(dir) => {
+                        format!("set aside as {}", fetch::set_aside(&dir)?.display())
+                    }
+                    Found::Installed(_) | Found::Given(_) => "left where it is".into(),
+                };
+                progress(Progress::Step(&format!("{why}: {then}, to be fetched anew")));
+            }
+            read => return read,
+        }
+    }
+    let dir = fetch(mirrors, progress)?;
+    load_from(&dir, check, progress)
+}
+
+/// Reads Fashion-MNIST from the folder `dir`, or from `FashionMNIST/raw` in it, and checks it; padded and
+/// normalised as [`load`] does.
+///
+/// # Errors
+/// [`Error::Input`] if a file is missing, damaged or, with [`Check::Published`], not Fashion-MNIST's
+/// (the file is named with both checksums).
+pub(super) fn load_from(
+    dir: &Path,
     check: Check,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<DataSet> {
-    let found = match locate(given)? {
-        Some(found) => found,
-        None => Found::Cache(fetch(progress)?),
-    };
-    progress(Progress::Step(&format!("reading Fashion-MNIST from {}", found.dir().display())));
-    // What was fetched is the published set.
-    let check = if given.is_some() { check } else { Check::Published };
-    read(found.dir(), &FASHION, check)
+    load_idx(dir, &FASHION, check, progress)
 }
 
 /// Reads MNIST from the folder `dir`, or from `MNIST/raw` in it, and checks it; padded and normalised as
-/// [`load`] does.
+/// Fashion-MNIST is.
 ///
 /// # Errors
-/// [`Error::Input`] if a file is missing or is not MNIST's (the file is named with both checksums).
+/// [`Error::Input`] if a file is missing, damaged or, with [`Check::Published`], not MNIST's (the file is
+/// named with both checksums).
 pub fn load_mnist(
     dir: &Path,
     check: Check,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<DataSet> {
-    let dir = folder(dir, &MNIST)?;
-    progress(Progress::Step(&format!("reading MNIST from {}", dir.display())));
-    read(&dir, &MNIST, check)
+    load_idx(dir, &MNIST, check, progress)
+}
+
+fn load_idx(
+    dir: &Path,
+    set: &Published,
+    check: Check,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<DataSet> {
+    let dir = folder(dir, set)?;
+    progress(Progress::Step(&format!("reading {} from {}", set.title, dir.display())));
+    read(&dir, set, check)
 }
 
 /// The folder with the four files: `given`, or the one that torchvision makes in it.
@@ -169,29 +207,23 @@ fn file(dir: &Path, name: &str) -> Option<PathBuf> {
 /// Reads and checks the four files in `dir`.
 fn read(dir: &Path, set: &Published, check: Check) -> Result<DataSet> {
     let [images, labels, test_images, test_labels] = set.files;
-    let place = dir.display().to_string();
     let source = match check {
-        Check::Published => place,
-        Check::Format => format!("{}{place}", Provenance::UNVERIFIED),
+        Check::Published => dir.display().to_string(),
+        Check::Format => format!("{}{}", Provenance::UNVERIFIED, dir.display()),
     };
-    let split = |images, labels, published| {
-        let pixels = checked(dir, images, (&[published, 28, 28], set.title), check)?;
-        let count = pixels.len() / (28 * 28);
-        let labels = (labels, checked(dir, labels, (&[count], set.title), check)?);
-        if labels.1.len() != count || labels.1.iter().any(|&label| label >= 10) {
-            return Err(Error::input(format!(
-                "{}: {} labels up to {}; expected one below 10 for each of {count} images",
-                dir.join(labels.0.0).display(),
-                labels.1.len(),
-                labels.1.iter().max().copied().unwrap_or(0)
-            )));
-        }
-        let labels = labels.1.into_iter().map(u32::from).collect();
-        let names = set.classes.map(str::to_owned).to_vec();
-        ImageSet::new(pixels, (28, 28, 1), labels, names, source.clone())
+    let split = |images, labels, count| {
+        let images = checked(dir, images, &[count, 28, 28], set, check)?;
+        let labels = checked(dir, labels, &[count], set, check)?;
+        ImageSet::new(
+            images,
+            (28, 28, 1),
+            labels.into_iter().map(u32::from).collect(),
+            set.classes.map(str::to_owned).to_vec(),
+            source.clone(),
+        )
     };
-    let train = split(images, labels, 60_000)?;
-    let test = split(test_images, test_labels, 10_000)?;
+    let train = split(images, labels, IMAGES[0])?;
+    let test = split(test_images, test_labels, IMAGES[1])?;
     let (mean, std) = train.channel_statistics();
     Ok(DataSet {
         name: set.name.into(),
@@ -201,36 +233,42 @@ fn read(dir: &Path, set: &Published, check: Check) -> Result<DataSet> {
     })
 }
 
-/// The values of one file of the published `shape` and checksum; with [`Check::Format`] of any number of
-/// images or labels (at least one).
+/// The entries of one file. Its sizes are compared before memory is taken for them; the number of
+/// images, like the checksum, only where the published set is asked for.
 fn checked(
     dir: &Path,
     (name, sha256): (&str, &str),
-    (shape, title): (&[usize], &str),
+    shape: &[usize],
+    set: &Published,
     check: Check,
 ) -> Result<Vec<u8>> {
+    const OTHER: &str = "`data` and `subset` read other images in this format with --unverified";
     let path = file(dir, name).unwrap_or_else(|| dir.join(name));
-    let array = idx::read(&path, shape.len())?;
+    let array = idx::open(&path, shape.len())?;
     let published = check == Check::Published;
-    let (found, due) =
-        if published { (&array.shape[..], shape) } else { (&array.shape[1..], &shape[1..]) };
-    if found != due || array.shape[0] == 0 {
-        let any = if published { "" } else { ", of any number" };
+    if array.shape[1..] != shape[1..] || published && array.shape != shape {
+        let mut expected: Vec<String> = shape.iter().map(usize::to_string).collect();
+        if !published {
+            expected[0] = "any number".into();
+        }
         return Err(Error::input(format!(
-            "{}: an array of {:?}, expected {shape:?}{any} ({title}){}",
+            "{}: an array of {:?}, expected [{}] ({}){}",
             path.display(),
             array.shape,
-            if published { "; --unverified takes other images in this format" } else { "" }
+            expected.join(", "),
+            set.title,
+            if published { format!("; {OTHER}") } else { String::new() }
         )));
     }
+    let array = array.finish()?;
     if published && array.sha256 != sha256 {
         let other =
             [&FASHION, &MNIST].into_iter().find(|set| set.files.contains(&(name, &array.sha256)));
         let what = other.map_or(String::new(), |set| format!(" ({}'s)", set.title));
         return Err(Error::input(format!(
-            "{}: not {title}'s file: its content has SHA-256 {}{what}, expected {sha256}; put the right one there, or \
-             take it as it is with --unverified",
+            "{}: not {}'s file: its content has SHA-256 {}{what}, expected {sha256}; put the right one there ({OTHER})",
             path.display(),
+            set.title,
             array.sha256
         )));
     }
@@ -238,10 +276,19 @@ fn checked(
 }
 
 /// Fetches into the cache and returns the folder there.
-fn fetch(progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+fn fetch(mirrors: &[String], progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+    type Way<'a> = &'a dyn Fn(&Path, &mut dyn FnMut(Progress<'_>)) -> Result<()>;
     let target = cache_dir()?;
+    let published = MIRRORS.map(str::to_owned);
+    let (mirrored, web) = (
+        |dir: &Path, progress: &mut dyn FnMut(Progress<'_>)| from_the_web(dir, mirrors, progress),
+        |dir: &Path, progress: &mut dyn FnMut(Progress<'_>)| {
+            from_the_web(dir, &published, progress)
+        },
+    );
+    let ways: [Way<'_>; 3] = [&mirrored, &from_debian, &web];
     let mut failures = Vec::new();
-    for way in [from_debian, from_the_web] {
+    for way in ways.into_iter().skip(usize::from(mirrors.is_empty())) {
         match cache::put_in_place(&target, |dir| {
             way(dir, progress)?;
             // Only what is whole and right reaches the cache.
@@ -251,11 +298,14 @@ fn fetch(progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
             Err(e) => failures.push(e.to_string()),
         }
     }
+    let files = FASHION.files.iter().zip(FASHION_BYTES);
+    let files = files.map(|((name, _), bytes)| format!("{name}.gz ({bytes} bytes)"));
     Err(Error::run(format!(
-        "Fashion-MNIST is not here and could not be fetched: {}. By hand: put {} into a folder and give it \
-         as --data DIR, or as {}",
+        "Fashion-MNIST is not here and could not be fetched ({}); by hand: fetch {} from {} and put them into {}, or \
+         name their folder with --data",
         failures.join("; "),
-        FASHION.files.map(|(name, _)| format!("{name}.gz")).join(", "),
+        files.collect::<Vec<_>>().join(", "),
+        MIRRORS[0],
         target.display()
     )))
 }
@@ -271,19 +321,24 @@ fn from_debian(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()>
     Ok(())
 }
 
-fn from_the_web(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+fn from_the_web(
+    dir: &Path,
+    bases: &[String],
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<()> {
     // Parts stay here when a download breaks off, and are continued by the next call.
     let parts = cache_dir()?.with_extension("download");
     for (name, sha256) in FASHION.files {
-        let urls = MIRRORS.map(|mirror| format!("{mirror}/{name}.gz"));
-        let urls = urls.each_ref().map(String::as_str);
+        let urls = fetch::below(bases, &format!("{name}.gz"));
         let dimensions = if name.contains("idx3") { 3 } else { 1 };
         let check = |path: &Path| match idx::read(path, dimensions)?.sha256 {
             found if found == sha256 => Ok(()),
             found => Err(Error::input(format!("content of SHA-256 {found}, expected {sha256}"))),
         };
         let file = parts.join(format!("{name}.gz"));
-        sources::fetch(&file, &urls, 64 << 20, &check, progress)?;
+        if let Fetched::Nowhere(refusals) = fetch::file(&file, &urls, &check, progress)? {
+            return Err(Error::run(fetch::reasons(&refusals)));
+        }
     }
     for (name, _) in FASHION.files {
         let from = parts.join(format!("{name}.gz"));
@@ -295,88 +350,4 @@ fn from_the_web(dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::ImageSource as _;
-
-    #[test]
-    fn a_folder_without_the_files_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("train-images-idx3-ubyte"), "x").unwrap();
-        let e = locate(Some(dir.path())).unwrap_err();
-        assert!(e.to_string().contains("no train-labels-idx1-ubyte.gz"), "{e}");
-        assert_eq!(e.exit_code(), 2);
-    }
-
-    #[test]
-    fn a_foreign_file_is_named_with_what_was_expected() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, _) in FASHION.files {
-            fs::write(dir.path().join(name), [0, 0, 8, 1, 0, 0, 0, 1, 5]).unwrap();
-        }
-        let e = load(Some(dir.path()), Check::Published, &mut |_| {}).unwrap_err().to_string();
-        assert!(e.contains("train-images-idx3-ubyte"), "{e}");
-    }
-
-    #[test]
-    fn mnist_is_told_from_fashion_mnist_by_its_content() {
-        let dir = tempfile::tempdir().unwrap();
-        let raw = dir.path().join("MNIST/raw");
-        fs::create_dir_all(&raw).unwrap();
-        let e = load_mnist(dir.path(), Check::Published, &mut |_| {}).unwrap_err().to_string();
-        assert!(e.contains("no train-images-idx3-ubyte.gz") && e.contains("of MNIST"), "{e}");
-        // The right form with other content.
-        for (name, _) in MNIST.files {
-            let count = if name.starts_with("train") { 60_000u32 } else { 10_000 };
-            let images = name.contains("idx3");
-            let mut bytes = vec![0, 0, 8, if images { 3 } else { 1 }];
-            bytes.extend(count.to_be_bytes());
-            if images {
-                bytes.extend([0, 0, 0, 28, 0, 0, 0, 28]);
-            }
-            bytes.resize(bytes.len() + count as usize * if images { 784 } else { 1 }, 0);
-            fs::write(raw.join(name), bytes).unwrap();
-        }
-        let e = load_mnist(dir.path(), Check::Published, &mut |_| {}).unwrap_err().to_string();
-        assert!(e.contains("not MNIST's file") && e.contains(MNIST.files[0].1), "{e}");
-    }
-
-    #[test]
-    fn other_images_in_the_format_are_taken_unverified() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, count: u32, label: u8| {
-            let images = name.contains("idx3");
-            let mut bytes = vec![0, 0, 8, if images { 3 } else { 1 }];
-            bytes.extend(count.to_be_bytes());
-            if images {
-                bytes.extend([0, 0, 0, 28, 0, 0, 0, 28]);
-            }
-            let values = count as usize * if images { 784 } else { 1 };
-            bytes.extend((0..values).map(|i| if images { i as u8 } else { label }));
-            fs::write(dir.path().join(name), bytes).unwrap();
-        };
-        FASHION.files.iter().for_each(|(name, _)| write(name, 30, 9));
-        let e = load(Some(dir.path()), Check::Published, &mut |_| {}).unwrap_err().to_string();
-        assert!(e.contains("expected [60000, 28, 28]") && e.contains("--unverified"), "{e}");
-        let set = load(Some(dir.path()), Check::Format, &mut |_| {}).unwrap();
-        assert_eq!((set.train.len(), set.train.labels[0]), (30, 9));
-        assert!(set.train.source.starts_with(Provenance::UNVERIFIED));
-        write("t10k-labels-idx1-ubyte", 30, 10);
-        let e = load(Some(dir.path()), Check::Format, &mut |_| {}).unwrap_err().to_string();
-        assert!(e.contains("t10k-labels-idx1-ubyte: 30 labels up to 10"), "{e}");
-        write("t10k-labels-idx1-ubyte", 29, 1);
-        let e = load(Some(dir.path()), Check::Format, &mut |_| {}).unwrap_err().to_string();
-        assert!(e.contains("29 labels") && e.contains("30 images"), "{e}");
-    }
-
-    #[test]
-    #[ignore = "reads or fetches the real data set: cargo test -- --ignored fashion"]
-    fn the_real_set_is_whole() {
-        let set = load(None, Check::Published, &mut |step| eprintln!("{step:?}")).unwrap();
-        assert_eq!(set.train.class_counts().unwrap().as_slice(), [6000; 10]);
-        assert_eq!(set.test.class_counts().unwrap().as_slice(), [1000; 10]);
-        let (mean, std) = (set.normalize.mean()[0], set.normalize.std()[0]);
-        eprintln!("mean {mean}, std {std} (28x28); {:?} padded", set.train.channel_statistics());
-        assert!((mean - 0.2860).abs() < 5e-5 && (std - 0.3530).abs() < 5e-5);
-    }
-}
+mod tests;

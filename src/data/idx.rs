@@ -23,76 +23,117 @@ pub struct IdxArray {
     pub sha256: String,
 }
 
-/// Reads `path`, uncompressing it if its first bytes are gzip's.
+/// An idx file of which only the header was read.
+pub struct IdxFile<'a, R> {
+    /// Sizes, outermost first, as the header states them.
+    pub shape: Vec<usize>,
+    header: Vec<u8>,
+    reader: R,
+    path: &'a Path,
+}
+
+/// Opens `path`, uncompressing it if its first bytes are gzip's, and reads the header.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be opened or read, [`Error::Input`] if it is not an idx file of bytes with
-/// `dimensions` sizes, is truncated, or goes on after its last entry.
-pub fn read(path: &Path, dimensions: usize) -> Result<IdxArray> {
+/// `dimensions` sizes that a data set can have.
+pub fn open(path: &Path, dimensions: usize) -> Result<IdxFile<'_, Box<dyn Read>>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let mut buffered = BufReader::with_capacity(1 << 16, file);
     let start = std::io::BufRead::fill_buf(&mut buffered).map_err(Error::io("read", path))?;
-    if start.starts_with(&[0x1f, 0x8b]) {
-        parse(MultiGzDecoder::new(buffered), dimensions, path)
+    let reader: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {
+        Box::new(MultiGzDecoder::new(buffered))
     } else {
-        parse(buffered, dimensions, path)
-    }
+        Box::new(buffered)
+    };
+    IdxFile::begin(reader, dimensions, path)
+}
+
+/// Reads `path` as a whole, see [`open`] and [`IdxFile::finish`].
+///
+/// # Errors
+/// Those of the two.
+pub fn read(path: &Path, dimensions: usize) -> Result<IdxArray> {
+    open(path, dimensions)?.finish()
 }
 
 /// Reads an uncompressed idx file of bytes from `reader`; `path` is only named in errors.
 ///
 /// # Errors
 /// As [`read`].
-pub fn parse(mut reader: impl Read, dimensions: usize, path: &Path) -> Result<IdxArray> {
-    let wrong = |what: String| Error::input(format!("{}: {what}", path.display()));
-    let truncated = |what: &'static str| {
-        move |e: std::io::Error| {
-            use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-            match e.kind() {
-                UnexpectedEof | InvalidData | InvalidInput => Error::input(format!(
-                    "{}: not a whole idx file: {what} ({e}); fetch it again",
-                    path.display()
-                )),
-                _ => Error::io("read", path)(e),
-            }
+pub fn parse(reader: impl Read, dimensions: usize, path: &Path) -> Result<IdxArray> {
+    IdxFile::begin(reader, dimensions, path)?.finish()
+}
+
+impl<'a, R: Read> IdxFile<'a, R> {
+    fn begin(mut reader: R, dimensions: usize, path: &'a Path) -> Result<Self> {
+        let wrong = |what: String| Error::input(format!("{}: {what}", path.display()));
+        let mut header = vec![0; 4 + 4 * dimensions];
+        reader.read_exact(&mut header).map_err(truncated(path, "the header is cut short"))?;
+        if header[..3] != [0, 0, 8] || usize::from(header[3]) != dimensions {
+            return Err(wrong(format!(
+                "not an idx file of bytes with {dimensions} dimensions: it begins {:02x?}, expected {:02x?}",
+                &header[..4],
+                [0, 0, 8, dimensions as u8]
+            )));
         }
-    };
-    let mut header = vec![0; 4 + 4 * dimensions];
-    reader.read_exact(&mut header).map_err(truncated("the header is cut short"))?;
-    if header[..3] != [0, 0, 8] || usize::from(header[3]) != dimensions {
-        return Err(wrong(format!(
-            "not an idx file of bytes with {dimensions} dimensions: it begins {:02x?}, expected {:02x?}",
-            &header[..4],
-            [0, 0, 8, dimensions as u8]
-        )));
+        let shape: Vec<usize> = header[4..]
+            .chunks_exact(4)
+            .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize)
+            .collect();
+        match entries(&shape) {
+            Some(1..=MAX_BYTES) => Ok(Self { shape, header, reader, path }),
+            _ => Err(wrong(format!(
+                "idx sizes {shape:?} are not those of a data set (1 to {MAX_BYTES} bytes expected)"
+            ))),
+        }
     }
-    let shape: Vec<usize> = header[4..]
-        .chunks_exact(4)
-        .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize)
-        .collect();
-    let bytes = shape.iter().try_fold(1u64, |n, &side| n.checked_mul(side as u64));
-    let Some(bytes) = bytes.filter(|n| (1..=MAX_BYTES).contains(n)) else {
-        return Err(wrong(format!(
-            "idx sizes {shape:?} are not those of a data set (1 to {MAX_BYTES} bytes expected)"
-        )));
-    };
-    // Memory grows with what is really there, not with what the header claims.
-    let mut values = Vec::new();
-    let read =
-        reader.by_ref().take(bytes).read_to_end(&mut values).map_err(truncated("broken off"))?;
-    if (read as u64) < bytes {
-        return Err(wrong(format!(
-            "truncated: {read} of the {bytes} entries that its header {shape:?} states; fetch it again"
-        )));
+
+    /// Reads the entries.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file is truncated or goes on after its last entry, [`Error::Io`] if it
+    /// cannot be read.
+    pub fn finish(mut self) -> Result<IdxArray> {
+        let (path, shape) = (self.path, self.shape);
+        let wrong = |what: String| Error::input(format!("{}: {what}", path.display()));
+        let bytes = entries(&shape).unwrap_or(0);
+        // Memory grows with what is really there, not with what the header claims.
+        let mut values = Vec::new();
+        let mut body = self.reader.by_ref().take(bytes);
+        let read = body.read_to_end(&mut values).map_err(truncated(path, "broken off"))?;
+        if (read as u64) < bytes {
+            return Err(wrong(format!(
+                "truncated: {read} of the {bytes} entries that its header {shape:?} states; fetch it again"
+            )));
+        }
+        if self.reader.read(&mut [0]).map_err(truncated(path, "broken end"))? != 0 {
+            return Err(wrong(format!(
+                "goes on after the {bytes} entries that its header {shape:?} states"
+            )));
+        }
+        let sha256 = cache::sha256_of(self.header.chain(values.as_slice()))
+            .map_err(Error::io("read", path))?;
+        Ok(IdxArray { shape, values, sha256 })
     }
-    if reader.read(&mut [0]).map_err(truncated("broken end"))? != 0 {
-        return Err(wrong(format!(
-            "goes on after the {bytes} entries that its header {shape:?} states"
-        )));
+}
+
+fn entries(shape: &[usize]) -> Option<u64> {
+    shape.iter().try_fold(1u64, |n, &side| n.checked_mul(side as u64))
+}
+
+/// Of a file that ends or is garbled where it should go on.
+fn truncated(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |e| {
+        use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        match e.kind() {
+            UnexpectedEof | InvalidData | InvalidInput => Error::input(format!(
+                "{}: not a whole idx file: {what} ({e}); fetch it again",
+                path.display()
+            )),
+            _ => Error::io("read", path)(e),
+        }
     }
-    let sha256 =
-        cache::sha256_of(header.chain(values.as_slice())).map_err(Error::io("read", path))?;
-    Ok(IdxArray { shape, values, sha256 })
 }
 
 #[cfg(test)]

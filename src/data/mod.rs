@@ -13,6 +13,7 @@ mod decode;
 #[cfg(feature = "train")]
 mod download;
 pub mod fashion;
+mod fetch;
 mod files;
 pub mod idx;
 mod lists;
@@ -20,6 +21,7 @@ mod loader;
 mod names;
 pub mod npy;
 mod pickle;
+mod records;
 mod set;
 mod sources;
 pub mod synthetic;

@@ -1,13 +1,11 @@
 //! Where the data sets come from: the folder given, the cache, or the web.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::cifar::{Check, Cifar, Form};
+use super::cifar::{Check, Cifar};
 use super::synthetic::Synthetic;
-use super::{DataSet, ImageSet, Progress, cache, fashion};
-use crate::augment::Canvas;
-use crate::augment::{Normalize, Operation};
+use super::{DataSet, ImageSet, Progress, cache, fashion, fetch};
+use crate::augment::{Canvas, Normalize, Operation};
 use crate::run::DataSetId;
 use crate::{Error, Result};
 
@@ -19,6 +17,8 @@ pub const SYNTHETIC_TEST_IMAGES: usize = 1_000;
 pub enum Place<'a> {
     /// The cache, what is installed, else fetched.
     Usual,
+    /// The same, but fetched from below these addresses before any other.
+    Mirrored(&'a [String]),
     /// This folder or archive and nothing else.
     Given(&'a Path),
     /// Generated images (`--data synthetic`).
@@ -41,7 +41,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Loads a data set into memory, fetching it into the cache if need be.
+/// Loads a data set into memory, fetching it into the cache if need be. What is damaged in the cache is
+/// set aside under another name and fetched anew; a folder that was given is only read.
 ///
 /// # Errors
 /// [`Error::Input`] if what is found is not the set, or the set is of pictures in files
@@ -53,17 +54,9 @@ pub fn load(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<DataSet> {
     let cifar = match set {
-        DataSetId::Cifar10 => Cifar::Ten,
-        DataSetId::Cifar100 => Cifar::Hundred,
-        DataSetId::FashionMnist => {
-            return match place {
-                Place::Usual => fashion::load(None, check, progress),
-                Place::Given(dir) => fashion::load(Some(dir), check, progress),
-                Place::Synthetic { seed, train_per_class } => {
-                    synthetic(set, Cifar::Ten, (seed, train_per_class), progress)
-                }
-            };
-        }
+        DataSetId::Cifar10 => Some(Cifar::Ten),
+        DataSetId::Cifar100 => Some(Cifar::Hundred),
+        DataSetId::FashionMnist => None,
         DataSetId::ImagenetLt | DataSetId::Inat18 | DataSetId::PlacesLt => {
             return Err(Error::input(format!(
                 "{}: its pictures stay in their files; give its image lists",
@@ -71,23 +64,49 @@ pub fn load(
             )));
         }
     };
-    match place {
+    let mirrors = match place {
         Place::Synthetic { seed, train_per_class } => {
-            synthetic(set, cifar, (seed, train_per_class), progress)
+            let format = cifar.unwrap_or(Cifar::Ten);
+            return synthetic(set, format, (seed, train_per_class), progress);
         }
         Place::Given(path) => {
+            let Some(cifar) = cifar else { return fashion::load_from(path, check, progress) };
             progress(Progress::Step(&format!("reading {} from {}", cifar.name(), path.display())));
-            cifar.read(path, check)
+            return cifar.read(path, check);
         }
-        Place::Usual => {
-            let dir = cache::data_dir()?.join(cifar.name());
-            if cifar.locate(&dir).is_none() {
-                fetch_cifar(cifar, &dir, progress)?;
+        Place::Usual => &[],
+        Place::Mirrored(mirrors) => mirrors,
+    };
+    match cifar {
+        Some(cifar) => cached(cifar, check, mirrors, progress),
+        None => fashion::load(check, mirrors, progress),
+    }
+}
+
+/// CIFAR out of the cache, which is filled if need be.
+fn cached(
+    cifar: Cifar,
+    check: Check,
+    mirrors: &[String],
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<DataSet> {
+    let dir = cache::data_dir()?.join(cifar.name());
+    let read = |progress: &mut dyn FnMut(Progress<'_>)| {
+        progress(Progress::Step(&format!("reading {} from {}", cifar.name(), dir.display())));
+        cifar.read(&dir, check)
+    };
+    if let Some(found) = cifar.locate(&dir) {
+        match read(progress) {
+            Err(Error::Input(why)) => {
+                let to = fetch::set_aside(found.path())?;
+                let to = to.display();
+                progress(Progress::Step(&format!("{why}: set aside as {to}, to be fetched anew")));
             }
-            progress(Progress::Step(&format!("reading {} from {}", cifar.name(), dir.display())));
-            cifar.read(&dir, check)
+            read => return read,
         }
     }
+    fetch::cifar(cifar, &dir, mirrors, progress)?;
+    read(progress)
 }
 
 /// What [`load`] would read without fetching; `None` if it would have to fetch.
@@ -107,9 +126,7 @@ pub fn locate(set: DataSetId, given: Option<&Path>) -> Result<Option<PathBuf>> {
         Some(path) => path.to_path_buf(),
         None => cache::data_dir()?.join(cifar.name()),
     };
-    Ok(cifar.locate(&dir).map(|form| match form {
-        Form::Binary(path) | Form::Pickle(path) | Form::Archive(path) => path,
-    }))
+    Ok(cifar.locate(&dir).map(|form| form.path().to_path_buf()))
 }
 
 /// Generated images in the form of `set`: the same classes, channels and training images; fewer test
@@ -148,87 +165,6 @@ fn grey(set: &ImageSet) -> Result<ImageSet> {
         set.class_names.clone(),
         set.source.clone(),
     )
-}
-
-/// Addresses and checksum of an archive of each set: (file name, SHA-256, addresses).
-type Published = (&'static str, &'static str, &'static [&'static str]);
-
-#[rustfmt::skip]
-const TEN: [Published; 2] = [
-    ("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", &[
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
-    ]),
-    ("cifar-10-python.tar.gz", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce", &[
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/cifar-10-python.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    ]),
-];
-#[rustfmt::skip]
-const HUNDRED: [Published; 2] = [
-    ("cifar-100-binary.tar.gz", "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", &[
-        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        "https://cave.cs.toronto.edu/kriz/cifar-100-binary.tar.gz",
-    ]),
-    ("cifar-100-python.tar.gz", "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7", &[
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    ]),
-];
-
-fn fetch_cifar(cifar: Cifar, dir: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-    let archives = if cifar == Cifar::Ten { TEN } else { HUNDRED };
-    let mut reasons = Vec::new();
-    for (name, sha256, urls) in archives {
-        let target = dir.join(name);
-        match fetch(&target, urls, 200 << 20, &|path| has_sha256(path, sha256), progress) {
-            Ok(()) => return Ok(()),
-            Err(e @ Error::Run(_)) => reasons.push(e.to_string()),
-            Err(e) => return Err(e),
-        }
-    }
-    let [bin, py] = cifar.archives();
-    Err(Error::run(format!(
-        "{} is not here and could not be fetched: {}. By hand: put {bin} or {py} into {} (or anywhere, with \
-         --data)",
-        cifar.name(),
-        reasons.join("; "),
-        dir.display()
-    )))
-}
-
-fn has_sha256(path: &Path, expected: &str) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let found = cache::sha256_of(file).map_err(Error::io("read", path))?;
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::input(format!("SHA-256 {found}, expected {expected}")))
-}
-
-/// Fetches one file from the first of `urls` that gives one passing `check`.
-#[cfg(feature = "train")]
-pub(super) fn fetch(
-    target: &Path,
-    urls: &[&str],
-    max_bytes: u64,
-    check: &dyn Fn(&Path) -> Result<()>,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<()> {
-    use super::download::{Download, Patience};
-    let urls: Vec<String> = urls.iter().map(|&url| url.to_owned()).collect();
-    Download { urls: &urls, max_bytes, check }.fetch(target, Patience::USUAL, progress)
-}
-
-/// Fetching needs the feature `train`.
-#[cfg(not(feature = "train"))]
-pub(super) fn fetch(
-    target: &Path,
-    _urls: &[&str],
-    _max_bytes: u64,
-    _check: &dyn Fn(&Path) -> Result<()>,
-    _progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<()> {
-    Err(Error::run(format!("{}: this build does not download", target.display())))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use rand::RngExt as _;
 use rayon::prelude::*;
 
-use super::cifar::Cifar;
+use super::cifar::{Check, Cifar};
 use super::{DataSet, ImageSet};
 use crate::augment::Normalize;
 use crate::rng::{Rng, Streams};
@@ -62,30 +62,6 @@ impl Synthetic {
         ImageSet::new(images, (SIDE, SIDE, 3), labels, names, source)
     }
 
-    fn may_replace(&self, dir: &Path) -> Result<()> {
-        let refused = |what: String| {
-            Error::input(format!(
-                "{}: {what} there, which a generated set would replace; name another folder",
-                dir.display()
-            ))
-        };
-        match fs::symlink_metadata(dir) {
-            Err(_) => return Ok(()),
-            Ok(there) if !there.is_dir() => {
-                return Err(refused("something that is no folder is".into()));
-            }
-            Ok(_) => {}
-        }
-        for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
-            let name = entry.map_err(Error::io("read", dir))?.file_name();
-            let name = name.to_string_lossy();
-            if !self.format.binary_files().any(|own| *own == name) {
-                return Err(refused(format!("{name} is")));
-            }
-        }
-        Ok(())
-    }
-
     fn class(&self, label: usize) -> Class {
         let shape = Shape::ALL[label % 5];
         match self.format {
@@ -96,12 +72,12 @@ impl Synthetic {
         }
     }
 
-    /// Generates the set and writes it as CIFAR's binary folder `dir`. One that is there is replaced if it
-    /// holds nothing but files of these names.
+    /// Generates the set and writes it as CIFAR's binary folder into `dir`; an earlier set of the same
+    /// format there is replaced.
     ///
     /// # Errors
-    /// As [`Synthetic::generate`], [`Error::Input`] if `dir` holds anything else, and [`Error::Io`] if a file
-    /// cannot be written.
+    /// As [`Synthetic::generate`]; [`Error::Input`] if `dir` holds anything that the set would not bring
+    /// along, or is a file; [`Error::Io`] if a file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
         self.may_replace(dir)?;
         let set = self.generate()?;
@@ -125,6 +101,34 @@ impl Synthetic {
             }
             Ok(())
         })
+    }
+
+    /// Writing replaces the folder as a whole: nobody else's files may be in it.
+    fn may_replace(&self, dir: &Path) -> Result<()> {
+        let refuse = |what: String| {
+            Err(Error::input(format!(
+                "{}: {what}; a generated set takes a folder of its own: give one that is empty or not there yet",
+                dir.display()
+            )))
+        };
+        if !dir.exists() {
+            return Ok(());
+        }
+        if !dir.is_dir() {
+            return refuse("not a folder".into());
+        }
+        let own = self.format.binary_files();
+        for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+            let entry = entry.map_err(Error::io("read", dir))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !own.contains(&name) || !entry.path().is_file() {
+                return refuse(format!("holds {name}, which would be lost"));
+            }
+        }
+        if self.format.read(dir, Check::Published).is_ok() {
+            return refuse(format!("holds the published {}", self.format.name()));
+        }
+        Ok(())
     }
 }
 
@@ -226,7 +230,6 @@ fn colour(hue: f32, saturation: f32) -> [f32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::cifar::Check;
 
     fn small(format: Cifar) -> Synthetic {
         Synthetic { format, train_per_class: 20, test_per_class: 10, seed: 1 }
@@ -249,6 +252,29 @@ mod tests {
                 (made.test.sha256, made.train.sha256)
             );
         }
+    }
+
+    #[test]
+    fn only_a_generated_set_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("set");
+        let write =
+            |format| small(format).write(&folder).map_err(|e| (e.exit_code(), e.to_string()));
+        write(Cifar::Ten).unwrap();
+        write(Cifar::Ten).unwrap();
+        // The other format would leave nothing of it.
+        let (code, e) = write(Cifar::Hundred).unwrap_err();
+        assert!(code == 2 && e.contains("holds ") && e.contains("which would be lost"), "{e}");
+        fs::write(folder.join("notes.txt"), "years of work").unwrap();
+        let (code, e) = write(Cifar::Ten).unwrap_err();
+        assert!(code == 2 && e.contains("holds notes.txt"), "{e}");
+        assert_eq!(fs::read_to_string(folder.join("notes.txt")).unwrap(), "years of work");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 7);
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let e = small(Cifar::Ten).write(&file).unwrap_err();
+        assert!(e.exit_code() == 2 && e.to_string().contains("not a folder"), "{e}");
+        assert_eq!(fs::read(&file).unwrap(), b"x");
     }
 
     #[test]

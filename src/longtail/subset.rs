@@ -47,6 +47,15 @@ pub enum TailShape {
     Step,
 }
 
+impl TailShape {
+    fn profile(self, imbalance: ImbalanceFactor) -> LongTailProfile {
+        match self {
+            Self::Exp => LongTailProfile::Exponential(imbalance),
+            Self::Step => LongTailProfile::Step(imbalance),
+        }
+    }
+}
+
 /// Everything that decides which images are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SubsetRule {
@@ -103,11 +112,7 @@ impl SubsetManifest {
     ) -> Result<Self> {
         let mut members = by_class(labels, classes)?;
         let n_max = rule.n_max.unwrap_or((labels.len() / classes) as u64);
-        let profile = match rule.shape {
-            TailShape::Exp => LongTailProfile::Exponential(rule.imbalance),
-            TailShape::Step => LongTailProfile::Step(rule.imbalance),
-        };
-        let falling = profile.counts(classes, n_max)?;
+        let falling = rule.shape.profile(rule.imbalance).counts(classes, n_max)?;
         let mut counts = vec![0; classes];
         for (rank, class) in rule.order.classes(classes).into_iter().enumerate() {
             counts[class] = falling.as_slice()[rank];
@@ -147,35 +152,70 @@ impl SubsetManifest {
         ClassCounts::new(self.counts.clone())
     }
 
-    /// Checks the manifest against itself and against the training set it is to be used on.
+    /// Checks the manifest against itself: its checksum, and counts that add up to its indices, none of
+    /// which occurs twice.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the first thing that does not fit.
+    pub fn check_itself(&self) -> Result<()> {
+        let wrong = |what: String| {
+            Err(Error::input(format!("damaged subset manifest: {what}; make it anew")))
+        };
+        if sha256_int64(&self.indices) != self.sha256 {
+            return wrong("the SHA-256 of its indices is not the one it states".into());
+        }
+        let mut sorted = self.indices.clone();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return wrong(format!("index {} occurs twice", pair[0]));
+        }
+        let total = self.counts.iter().try_fold(0u64, |sum, &n| sum.checked_add(n));
+        if total != Some(self.indices.len() as u64) {
+            let indices = self.indices.len();
+            return wrong(format!("its counts do not add up to its {indices} indices"));
+        }
+        if !self.follows_from_its_rule() {
+            return wrong("its counts are not those of its rule".into());
+        }
+        Ok(())
+    }
+
+    /// Whether the rule gives these counts. A rule may have been given by mu, whose inverse the manifest
+    /// holds: mu is then one of its neighbours.
+    fn follows_from_its_rule(&self) -> bool {
+        let classes = self.counts.len();
+        let ranked: Vec<u64> =
+            self.class_order.classes(classes).into_iter().map(|class| self.counts[class]).collect();
+        let mu = 1.0 / self.imbalance_factor;
+        [mu, mu.next_down(), mu.next_up()].into_iter().any(|mu| {
+            let imbalance = ImbalanceFactor::from_mu(mu);
+            let counts = imbalance.and_then(|i| self.shape.profile(i).counts(classes, ranked[0]));
+            counts.is_ok_and(|counts| counts.as_slice() == ranked)
+        })
+    }
+
+    /// [`check_itself`](Self::check_itself), and against the training set it is to be used on.
     ///
     /// # Errors
     /// [`Error::Input`] naming the first thing that does not fit.
     pub fn check(&self, labels: &[u32]) -> Result<()> {
+        self.check_itself()?;
         let wrong = |what: String| Err(Error::input(format!("subset manifest: {what}")));
-        if sha256_int64(&self.indices) != self.sha256 {
-            return wrong("the SHA-256 of its indices is not the one it states".into());
-        }
         if sha256_int64(labels) != self.labels_sha256 {
             return wrong(format!(
                 "made from a {} with other labels than the data set at hand",
                 self.data_set
             ));
         }
-        let mut seen = vec![false; labels.len()];
         let mut counts = vec![0; self.counts.len()];
         for &index in &self.indices {
-            match seen.get_mut(index as usize) {
-                None => {
-                    return wrong(format!(
-                        "index {index} is beyond the last image, {}",
-                        labels.len().saturating_sub(1)
-                    ));
-                }
-                Some(true) => return wrong(format!("index {index} occurs twice")),
-                Some(first) => *first = true,
-            }
-            match counts.get_mut(labels[index as usize] as usize) {
+            let Some(&label) = labels.get(index as usize) else {
+                return wrong(format!(
+                    "index {index} is beyond the last image, {}",
+                    labels.len().saturating_sub(1)
+                ));
+            };
+            match counts.get_mut(label as usize) {
                 None => return wrong(format!("image {index} is of a class without a count")),
                 Some(n) => *n += 1,
             }
@@ -256,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn counts_follow_from_a_rule_given_by_mu() {
+        let labels: Vec<u32> = (0..7000).map(|i| i % 7).collect();
+        for shape in [TailShape::Exp, TailShape::Step] {
+            for hundredths in 1..=100 {
+                let imbalance = ImbalanceFactor::from_mu(f64::from(hundredths) / 100.0).unwrap();
+                let rule = SubsetRule { shape, imbalance, ..rule(1.0, ClassOrder::Seeded(1)) };
+                SubsetManifest::choose("x", &labels, 7, &rule).unwrap().check(&labels).unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn a_changed_manifest_is_noticed() {
         let labels = labels(10);
         let manifest =
@@ -265,6 +317,13 @@ mod tests {
         assert!(other.check(&labels).unwrap_err().to_string().contains("SHA-256"));
         other.sha256 = sha256_int64(&other.indices);
         assert!(other.check(&labels).unwrap_err().to_string().contains("twice"));
+        for (shift, part) in [(1, "add up"), (0, "those of its rule")] {
+            let mut edited = manifest.clone();
+            edited.counts[9] += 1;
+            edited.counts[8] -= 1 - shift;
+            let e = edited.check_itself().unwrap_err().to_string();
+            assert!(e.contains("damaged") && e.contains(part), "{e}");
+        }
         let mut foreign = labels.clone();
         foreign.swap(0, 1);
         assert!(manifest.check(&foreign).unwrap_err().to_string().contains("other labels"));

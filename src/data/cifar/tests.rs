@@ -61,30 +61,6 @@ fn pickles_and_binary_files_read_alike() {
     }
 }
 
-/// The same batch as records and as Python 3 pickled it (see `tests/fixtures/README.md`).
-#[test]
-fn pickles_of_python_3_give_the_records() {
-    let dir = Path::new("tests/fixtures/pickles");
-    let expected = std::fs::read(dir.join("batch.bin")).unwrap();
-    let mut protocols = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|ending| ending == "pickle") {
-            let name = path.display().to_string();
-            let bytes = std::fs::read(&path).unwrap();
-            protocols.push(bytes[1]);
-            let records = from_pickle(Cifar::Ten, &bytes, &name);
-            assert!(records.unwrap_or_else(|e| panic!("{e}")) == expected, "{name}");
-            for n in (0..bytes.len()).step_by(13) {
-                let e = from_pickle(Cifar::Ten, &bytes[..n], &name).unwrap_err();
-                assert!(e.to_string().contains(&name), "{n}: {e}");
-            }
-        }
-    }
-    protocols.sort_unstable();
-    assert_eq!(protocols, [2, 2, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5]);
-}
-
 #[test]
 fn other_content_is_not_taken_for_the_published_set() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,29 +88,84 @@ fn truncated_and_foreign_files_are_named() {
     bad[1] = 100;
     std::fs::write(&path, bad).unwrap();
     assert!(read().to_string().contains("image 0 has label 100, expected 0..100"), "{}", read());
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(read().exit_code(), 2);
+    let mut bad = whole.clone();
+    bad[0] = 20;
+    std::fs::write(&path, bad).unwrap();
     assert!(
-        read().to_string().contains("test.bin: missing, though 1 of the 2 files"),
+        read().to_string().contains("image 0 has coarse label 20, expected 0..20"),
         "{}",
         read()
     );
-    std::fs::remove_file(folder.join("train.bin")).unwrap();
-    assert!(read().to_string().contains("no cifar100 here"), "{}", read());
 }
 
 #[test]
-fn a_generated_set_replaces_nothing_but_its_like() {
+fn the_first_missing_file_is_named_with_its_size() {
+    for (format, missing, size) in [
+        (Cifar::Ten, "data_batch_3", "10000 images, 30730000 bytes"),
+        (Cifar::Hundred, "test", "10000 images, 30740000 bytes"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let nothing = format.read(dir.path(), Check::Format).unwrap_err();
+        assert!(nothing.to_string().contains(&format!("no {} here", format.name())), "{nothing}");
+        let [bin, py] = format.folders().map(|name| dir.path().join(name));
+        synthetic(format).write(&bin).unwrap();
+        std::fs::create_dir(&py).unwrap();
+        pickle_folder(format, &bin, &py);
+        std::fs::remove_file(bin.join(format!("{missing}.bin"))).unwrap();
+        std::fs::remove_file(py.join(missing)).unwrap();
+        // The folder itself, and the folder around both.
+        for at in [&bin, dir.path()] {
+            let e = format.read(at, Check::Format).unwrap_err();
+            assert_eq!(e.exit_code(), 2);
+            let e = e.to_string();
+            assert!(e.contains(&format!("{missing}.bin is not (published: {size})")), "{e}");
+        }
+        let e = format.read(&py, Check::Format).unwrap_err().to_string();
+        assert!(e.contains(&format!("{missing} is not (published: 10000 images)")), "{e}");
+    }
+}
+
+#[test]
+fn other_pickles_need_no_coarse_labels() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("set");
-    synthetic(Cifar::Ten).write(&folder).unwrap();
-    synthetic(Cifar::Ten).write(&folder).unwrap();
-    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
-    let e = synthetic(Cifar::Ten).write(&folder).unwrap_err();
-    assert!(e.exit_code() == 2 && e.to_string().contains("notes.txt is there"), "{e}");
-    assert!(synthetic(Cifar::Hundred).write(&folder).is_err());
-    assert!(synthetic(Cifar::Ten).write(&folder.join("notes.txt")).is_err());
-    assert_eq!(std::fs::read_to_string(folder.join("notes.txt")).unwrap(), "mine");
+    let [bin, py] = Cifar::Hundred.folders().map(|name| dir.path().join(name));
+    synthetic(Cifar::Hundred).write(&bin).unwrap();
+    std::fs::create_dir(&py).unwrap();
+    for stem in ["train", "test"] {
+        let records = std::fs::read(bin.join(format!("{stem}.bin"))).unwrap();
+        let records = records.chunks_exact(2 + PIXELS);
+        let labels: Vec<u8> = records.clone().map(|r| r[1]).collect();
+        let data: Vec<u8> = records.flat_map(|r| r[2..].to_vec()).collect();
+        std::fs::write(py.join(stem), pickled(&[("fine_labels", labels)], &data)).unwrap();
+    }
+    let read = |at, check| Cifar::Hundred.read(at, check);
+    let (a, b) = (read(&bin, Check::Format).unwrap(), read(&py, Check::Format).unwrap());
+    assert_eq!((a.train.sha256, a.test.sha256), (b.train.sha256, b.test.sha256));
+    let e = read(&py, Check::Published).unwrap_err().to_string();
+    assert!(e.contains("no list \"coarse_labels\""), "{e}");
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn an_entry_that_is_no_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cifar-100-binary.tar.gz");
+    let packed = |kind| {
+        let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gz);
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_link_name("elsewhere").unwrap();
+        tar.append_data(&mut header, "train", std::io::empty()).unwrap();
+        std::fs::write(&path, tar.into_inner().unwrap().finish().unwrap()).unwrap();
+        Cifar::Hundred.read(&path, Check::Format).unwrap_err().to_string()
+    };
+    let e = packed(tar::EntryType::Symlink);
+    assert!(e.contains("its train is no file but an entry of type Symlink"), "{e}");
+    // A folder of that name is passed over.
+    let e = packed(tar::EntryType::Directory);
+    assert!(e.contains("no train in this archive"), "{e}");
 }
 
 #[cfg(feature = "train")]
@@ -148,7 +179,7 @@ fn archives_of_both_forms_are_read() {
     let expected = Cifar::Ten.read(&bin, Check::Format).unwrap();
     for (folder, name) in [&bin, &py].into_iter().zip(Cifar::Ten.archives()) {
         let archive = dir.path().join(name);
-        let file = File::create(&archive).unwrap();
+        let file = std::fs::File::create(&archive).unwrap();
         let gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
         let mut tar = tar::Builder::new(gz);
         tar.append_dir_all(folder.file_name().unwrap(), folder).unwrap();

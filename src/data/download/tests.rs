@@ -34,7 +34,8 @@ struct Server {
 }
 
 const SILENCE: Duration = Duration::from_millis(300);
-const PATIENCE: Patience = Patience { silence: SILENCE, attempts: 2 };
+const PATIENCE: Patience =
+    Patience { connect: SILENCE, silence: SILENCE, attempts: 2, pause: Duration::from_millis(1) };
 
 fn content() -> Vec<u8> {
     (0..300_000u32).map(|i| (i * 31 % 251) as u8).collect()
@@ -100,7 +101,7 @@ fn answer(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) {
 }
 
 /// Fetches from the servers into a fresh folder, with `part` already there.
-fn fetch(servers: &[&Server], part: &[u8]) -> (Result<()>, Option<Vec<u8>>, usize) {
+fn fetch(servers: &[&Server], part: &[u8]) -> (Fetched, Option<Vec<u8>>, usize) {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("set.bin");
     if !part.is_empty() {
@@ -119,14 +120,26 @@ fn fetch(servers: &[&Server], part: &[u8]) -> (Result<()>, Option<Vec<u8>>, usiz
             last = done;
         }
     });
+    let outcome = outcome.unwrap();
     let found = fs::read(&target).ok();
-    assert_eq!(found.is_some(), outcome.is_ok(), "a file in place exactly if all went well");
+    assert_eq!(
+        found.is_some(),
+        matches!(outcome, Fetched::InPlace),
+        "a file in place exactly if all went well"
+    );
     (outcome, found, fs::read_dir(dir.path()).unwrap().count())
+}
+
+fn refusals(outcome: Fetched) -> Vec<Refusal> {
+    match outcome {
+        Fetched::InPlace => panic!("a file came from nowhere"),
+        Fetched::Nowhere(refusals) => refusals,
+    }
 }
 
 fn succeeds(server: &Server, part: &[u8]) {
     let (outcome, found, files) = fetch(&[server], part);
-    outcome.unwrap();
+    assert!(matches!(outcome, Fetched::InPlace));
     assert!(found.unwrap() == content(), "other bytes");
     assert_eq!(files, 1, "something was left behind");
 }
@@ -179,7 +192,7 @@ fn the_next_address_is_tried() {
     {
         let manners: &'static [Manner] = Box::leak(manners.to_vec().into_boxed_slice());
         let (outcome, found, files) = fetch(&[&serve(manners), &good], &[]);
-        outcome.unwrap();
+        assert!(matches!(outcome, Fetched::InPlace));
         assert!(found.unwrap() == content() && files == 1);
     }
 }
@@ -187,8 +200,8 @@ fn the_next_address_is_tried() {
 #[test]
 fn a_wrong_file_never_gets_in_place() {
     let (outcome, _, files) = fetch(&[&serve(&[Manner::Wrong])], &[]);
-    let e = outcome.unwrap_err();
-    assert!(e.to_string().contains("not the file expected") && e.exit_code() == 1, "{e}");
+    let refusals = refusals(outcome);
+    assert!(refusals[0].why.contains("not the file expected"), "{refusals:?}");
     assert_eq!(files, 0, "a wrong file was kept");
 }
 
@@ -196,5 +209,25 @@ fn a_wrong_file_never_gets_in_place() {
 fn a_server_that_is_not_there_is_named() {
     let gone = Server { url: "http://127.0.0.1:9/set.bin".into(), ranges: Arc::default() };
     let (outcome, ..) = fetch(&[&gone], &[]);
-    assert!(outcome.unwrap_err().to_string().contains("http://127.0.0.1:9/set.bin"));
+    assert_eq!(refusals(outcome)[0].url, "http://127.0.0.1:9/set.bin");
+}
+
+#[test]
+fn the_pauses_between_attempts_grow() {
+    let server = serve(&[Manner::Status(503)]);
+    let dir = tempfile::tempdir().unwrap();
+    let urls = [server.url.clone()];
+    let download = Download { urls: &urls, max_bytes: 1 << 20, check: &|_| Ok(()) };
+    let mut steps = Vec::new();
+    let mut note = |progress: Progress<'_>| {
+        if let Progress::Step(text) = progress {
+            steps.push(text.to_owned());
+        }
+    };
+    let patience = Patience { attempts: 4, ..PATIENCE };
+    let outcome = download.fetch(&dir.path().join("set.bin"), patience, &mut note).unwrap();
+    assert_eq!(refusals(outcome)[0].why, "the server answers 503");
+    assert_eq!(server.ranges.lock().unwrap().len(), 4);
+    let again = ["1ms", "2ms", "4ms"].map(|p| format!("the server answers 503; again in {p}"));
+    assert_eq!(steps[1..], again);
 }

@@ -1,0 +1,220 @@
+//! Fetching into the cache: addresses, mirrors, damaged files set aside, and what to do by hand where
+//! no address answers.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::cifar::Cifar;
+use super::{Progress, cache};
+use crate::{Error, Result};
+
+/// No archive or file of the sets that are fetched is larger.
+#[cfg(feature = "train")]
+const MAX_BYTES: u64 = 200 << 20;
+
+/// What became of a download.
+pub(super) enum Fetched {
+    /// It is in place.
+    InPlace,
+    /// No address gave it: one reason for each.
+    Nowhere(Vec<Refusal>),
+}
+
+/// Why an address did not give the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) url: String,
+    pub(super) why: String,
+}
+
+/// An archive as it is published.
+struct Archive {
+    name: &'static str,
+    bytes: u64,
+    sha256: &'static str,
+    urls: &'static [&'static str],
+}
+
+#[rustfmt::skip]
+const TEN: [Archive; 2] = [
+    Archive {
+        name: "cifar-10-binary.tar.gz",
+        bytes: 170_052_171,
+        sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        urls: &[
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+        ],
+    },
+    Archive {
+        name: "cifar-10-python.tar.gz",
+        bytes: 170_498_071,
+        sha256: "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        urls: &[
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/cifar-10-python.tar.gz",
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        ],
+    },
+];
+#[rustfmt::skip]
+const HUNDRED: [Archive; 2] = [
+    Archive {
+        name: "cifar-100-binary.tar.gz",
+        bytes: 168_513_733,
+        sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        urls: &[
+            "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            "https://cave.cs.toronto.edu/kriz/cifar-100-binary.tar.gz",
+        ],
+    },
+    Archive {
+        name: "cifar-100-python.tar.gz",
+        bytes: 169_001_437,
+        sha256: "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        urls: &["https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"],
+    },
+];
+
+/// Fetches an archive of the set into `dir`: from the mirrors, else from the published addresses.
+///
+/// # Errors
+/// [`Error::Run`] with every reason and what to do by hand if no address gives one;
+/// [`Error::Io`] if the disk refuses.
+pub(super) fn cifar(
+    cifar: Cifar,
+    dir: &Path,
+    mirrors: &[String],
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<()> {
+    let archives = if cifar == Cifar::Ten { &TEN } else { &HUNDRED };
+    let mut refusals = Vec::new();
+    for published in [false, true] {
+        for archive in archives {
+            let urls: Vec<String> = match published {
+                false => below(mirrors, archive.name),
+                true => archive.urls.iter().map(|&url| url.to_owned()).collect(),
+            };
+            let check = |path: &Path| has_sha256(path, archive.sha256);
+            match file(&dir.join(archive.name), &urls, &check, progress)? {
+                Fetched::InPlace => return Ok(()),
+                Fetched::Nowhere(more) => refusals.extend(more),
+            }
+        }
+    }
+    let [Archive { name, bytes, sha256, urls }, _] = archives;
+    Err(Error::run(format!(
+        "{} is not here and could not be fetched ({}); by hand: fetch {} ({bytes} bytes, SHA-256 {sha256}) and put \
+         it as {name} into {}, or name its folder with --data",
+        cifar.name(),
+        reasons(&refusals),
+        urls[0],
+        dir.display()
+    )))
+}
+
+/// The address of `name` below each of the base addresses.
+pub(super) fn below(bases: &[String], name: &str) -> Vec<String> {
+    bases.iter().map(|base| format!("{}/{name}", base.trim_end_matches('/'))).collect()
+}
+
+fn has_sha256(path: &Path, expected: &str) -> Result<()> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let found = cache::sha256_of(file).map_err(Error::io("read", path))?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::input(format!("SHA-256 {found}, expected {expected}")))
+}
+
+/// Every reason once, after the servers that gave it.
+pub(super) fn reasons(refusals: &[Refusal]) -> String {
+    let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Refusal { url, why } in refusals {
+        let server = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let server = server.split('/').next().unwrap_or(server);
+        match grouped.iter_mut().find(|(known, _)| *known == why.as_str()) {
+            Some((_, servers)) if servers.contains(&server) => {}
+            Some((_, servers)) => servers.push(server),
+            None => grouped.push((why, vec![server])),
+        }
+    }
+    let one = |(why, servers): &(&str, Vec<&str>)| format!("{}: {why}", servers.join(", "));
+    grouped.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Renames a damaged file or folder of the cache, so that nothing finds it and nothing is lost.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be renamed.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let numbered = |n: u32| match n {
+        1 => path.with_file_name(format!("{name}.damaged")),
+        n => path.with_file_name(format!("{name}.damaged-{n}")),
+    };
+    let mut free = (1..).map(numbered).skip_while(|to| to.exists());
+    let to = free.next().unwrap_or_else(|| numbered(1));
+    fs::rename(path, &to).map_err(Error::io("set aside", path))?;
+    Ok(to)
+}
+
+/// Fetches one file from the first of `urls` that gives one passing `check`.
+///
+/// # Errors
+/// [`Error::Io`] if the disk refuses.
+#[cfg(feature = "train")]
+pub(super) fn file(
+    target: &Path,
+    urls: &[String],
+    check: &dyn Fn(&Path) -> Result<()>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Fetched> {
+    use super::download::{Download, Patience};
+    let download = Download { urls, max_bytes: MAX_BYTES, check };
+    download.fetch(target, Patience::USUAL, progress)
+}
+
+/// Fetching needs the feature `train`: without it only what is there already is found.
+#[cfg(not(feature = "train"))]
+pub(super) fn file(
+    target: &Path,
+    urls: &[String],
+    check: &dyn Fn(&Path) -> Result<()>,
+    _progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Fetched> {
+    if target.is_file() && check(target).is_ok() {
+        return Ok(Fetched::InPlace);
+    }
+    let refusal =
+        |url: &String| Refusal { url: url.clone(), why: "this build does not download".into() };
+    Ok(Fetched::Nowhere(urls.iter().map(refusal).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_given_once() {
+        let refusal = |url: &str, why: &str| Refusal { url: url.into(), why: why.into() };
+        let all = [
+            refusal("https://a.example/x.gz", "no answer"),
+            refusal("https://b.example/x.gz", "no answer"),
+            refusal("http://c.example:80/x.gz", "404"),
+            refusal("https://a.example/y.gz", "no answer"),
+        ];
+        assert_eq!(reasons(&all), "a.example, b.example: no answer; c.example:80: 404");
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_under_a_name_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("set.tar.gz");
+        for (content, name) in [("one", "set.tar.gz.damaged"), ("two", "set.tar.gz.damaged-2")] {
+            fs::write(&path, content).unwrap();
+            let to = set_aside(&path).unwrap();
+            assert_eq!((to.clone(), path.exists()), (dir.path().join(name), false));
+            assert_eq!(fs::read_to_string(to).unwrap(), content);
+        }
+    }
+}
