@@ -36,8 +36,11 @@ pub(crate) fn run(
     let mut costs = Costs { request, threads, known: Vec::new(), seconds: 0.0 };
     let mut total = 0.0;
     for run in runs {
-        let (steps, images) = match request.source.listed_images(run.recipe.data.set)? {
-            Some(images) => (engine::steps(&run.recipe, images)?, images),
+        let (steps, images) = match request.source.listed(run.recipe.data.set)? {
+            Some((images, classes)) => {
+                run.recipe.check_classes(classes)?;
+                (engine::steps(&run.recipe, images)?, images)
+            }
             None => engine::size(&run.recipe)?,
         };
         let seconds = match how {

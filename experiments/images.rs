@@ -94,12 +94,13 @@ impl Source {
         }
     }
 
-    /// Training images where a list says how many: none for a set in memory (the recipe says it) and
-    /// where no list is given.
-    pub(crate) fn listed_images(&self, set: DataSetId) -> Result<Option<u64>> {
+    /// Training images and classes where a list says how many: none for a set in memory (the recipe says
+    /// it) and where no list is given.
+    pub(crate) fn listed(&self, set: DataSetId) -> Result<Option<(u64, usize)>> {
         match self {
             Self::Files { places, check, .. } if places.is_given() => {
-                Ok(Some(places.load(set, *check)?.train.len() as u64))
+                let list = places.load(set, *check)?.train;
+                Ok(Some((list.len() as u64, list.classes())))
             }
             _ => Ok(None),
         }

@@ -92,6 +92,7 @@ impl Sweep<'_> {
         }
         // Before there is a folder: one without a run in it would only be in the way.
         let Some(images) = self.images(run)? else { return Ok(Outcome::Stopped { epoch: 0 }) };
+        run.recipe.check_classes(images.train.classes())?;
         let dir = RunDir::open(&folder, &run.recipe)?;
         let _lock = dir.lock()?;
         if let Some(record) = dir.record()? {

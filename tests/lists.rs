@@ -265,7 +265,20 @@ fn plans_count_the_list_or_say_that_they_take_the_published_numbers() {
     let (code, text) = plan(&args);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("15 pictures of 3 classes") && text.contains("--unverified"), "{text}");
-    let (code, text) = plan(&[&args[..], &["--unverified"]].concat());
+    // Of three classes the queue cannot hold as many negatives as the recipe mines.
+    let unverified = [&args[..], &["--unverified"]].concat();
+    let (code, text) = plan(&unverified);
+    assert_eq!(code, Some(2), "{text}");
+    let words = "contrast.num-neg = 400: expected at most the 16 keys that the queue holds of the 2 other classes";
+    assert!(text.contains(words) && text.contains("--set contrast.num-neg="), "{text}");
+    let out = tree.out("refused");
+    let mut command = repro(&unverified);
+    let output = command.args(["--methods", "rescom", "--out"]).arg(&out).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(self::text(&output.stderr).contains(words) && !out.exists());
+    // Without mining there is nothing to refuse.
+    let methods = ["--methods", "ce,rescom-no-mining"];
+    let (code, text) = plan(&[&unverified[..], &methods].concat());
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("15 training images, 180 epochs of 3 steps"), "{text}");
     assert!(!text.contains("published"), "{text}");

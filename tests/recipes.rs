@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use rescom::run::{DataSetId, Mark, Marks, Recipe, RecipeFile};
+use rescom::run::{AugmentPolicy, DataSetId, Mark, Marks, Recipe, RecipeFile, ScheduleKind};
 
 fn recipes() -> Vec<(PathBuf, RecipeFile)> {
     let mut files: Vec<PathBuf> = fs::read_dir("experiments/recipes")
@@ -68,7 +68,7 @@ fn only_the_known_rows_carry_published_and_released_values() {
             let known = match key.split_once('.').unwrap() {
                 ("optim" | "contrast", _) | ("model", "projection-dim") => rows.contains(&name),
                 ("stage2", _) => stage2.contains(&name) || of_all.contains(&key),
-                ("data" | "augment" | "model" | "method" | "run", _) => true,
+                ("data" | "augment" | "model" | "method", _) => true,
                 _ => false,
             };
             assert!(in_paper && known, "{path:?}: {key} is not assumed");
@@ -109,6 +109,85 @@ fn the_released_values_are_those_of_the_reference() {
         (10, 1, 400, 32)
     );
     assert_eq!(marks.get("contrast.num-neg"), Some(Mark::Released));
+}
+
+/// METHOD section 4, the column of ImageNet-LT with ResNet-50.
+#[test]
+fn the_row_of_imagenet_is_that_of_the_early_read_me() {
+    let (_, recipe, _) = resolved().find(|(_, r, _)| r.name == "imagenet-lt-resnet50").unwrap();
+    let (o, c) = (&recipe.optim, &recipe.contrast);
+    assert!([180, 400].contains(&o.epochs) && [4, 8].contains(&c.queue_per_class));
+    assert_eq!((o.batch_size, o.lr, o.warmup_epochs), (256, 0.06, 10));
+    assert_eq!((o.momentum, o.weight_decay, o.schedule), (0.9, 5e-4, ScheduleKind::Cosine));
+    assert_eq!((c.con_weight, c.temperature, c.effective_number_beta), (0.5, 0.2, 0.99));
+    assert_eq!(recipe.model.projection_dim, 128);
+}
+
+/// METHOD section 7: head and tail smoothing, shifted batch norm, factor of the classifier's rate, weight decay.
+#[test]
+fn stage_two_is_that_of_mislas() {
+    let rows = [
+        ("cifar10-lt-imb100", 0.3, 0.0, false, 0.5, 2e-4),
+        ("cifar100-lt-imb100", 0.4, 0.1, true, 0.2, 2e-4),
+        ("imagenet-lt-resnet50", 0.3, 0.0, true, 0.05, 5e-4),
+        ("imagenet-lt-resnext50", 0.3, 0.0, true, 0.05, 5e-4),
+        ("inat18-resnet50", 0.3, 0.0, true, 0.05, 1e-4),
+    ];
+    for (name, head, tail, shift, factor, decay) in rows {
+        let (_, recipe, _) = resolved().find(|(_, r, _)| r.name == name).unwrap();
+        let s = &recipe.stage2;
+        assert_eq!(
+            (s.smooth_head, s.smooth_tail, s.shifted_batch_norm),
+            (head, tail, shift),
+            "{name}"
+        );
+        assert_eq!((s.lr_factor, s.weight_decay), (factor, decay), "{name}");
+    }
+    for (_, recipe, _) in resolved() {
+        assert_eq!((recipe.stage2.epochs, recipe.stage2.lr), (10, 0.1), "{}", recipe.name);
+    }
+}
+
+/// METHOD section 6: normalisation, and which policy augments.
+#[test]
+fn images_are_normalised_as_stated() {
+    const CIFAR: [&[f64]; 2] = [&[0.4914, 0.4822, 0.4465], &[0.2023, 0.1994, 0.2010]];
+    const IMAGENET: [&[f64]; 2] = [&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]];
+    const INATURALIST: [&[f64]; 2] = [&[0.466, 0.471, 0.380], &[0.195, 0.194, 0.192]];
+    for (_, recipe, _) in resolved() {
+        let (expected, policy) = match recipe.data.set {
+            DataSetId::Cifar10 | DataSetId::Cifar100 => (CIFAR, AugmentPolicy::AutoAugmentCutout),
+            DataSetId::ImagenetLt => (IMAGENET, AugmentPolicy::RandAugment),
+            DataSetId::Inat18 => (INATURALIST, AugmentPolicy::RandAugment),
+            DataSetId::FashionMnist | DataSetId::PlacesLt => continue,
+        };
+        let a = &recipe.augment;
+        assert_eq!(([&a.mean[..], &a.std[..]], a.policy), (expected, policy), "{}", recipe.name);
+    }
+}
+
+/// Numbers that no training could bear are refused when the recipe is read, by key.
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    let (_, file) =
+        recipes().into_iter().find(|(p, _)| p.ends_with("cifar100-lt-imb100.toml")).unwrap();
+    for (key, value) in [
+        ("optim.lr", "inf"),
+        ("optim.weight-decay", "inf"),
+        ("optim.weight-decay", "nan"),
+        ("contrast.temperature", "inf"),
+        ("contrast.con-weight", "inf"),
+        ("contrast.con-weight", "-1.0"),
+        ("stage2.mixup-alpha", "inf"),
+        ("stage2.lr", "nan"),
+        ("augment.std", "[inf, 1.0, 1.0]"),
+        ("augment.mean", "[nan, 0.5, 0.5]"),
+    ] {
+        let mut file = file.clone();
+        let set = file.set_text(&format!("{key}={value}")).and_then(|()| file.resolve());
+        let e = set.expect_err(&format!("{key} = {value} is accepted"));
+        assert!(e.exit_code() == 2 && e.to_string().contains(key), "{e}");
+    }
 }
 
 #[cfg(feature = "train")]

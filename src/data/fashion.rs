@@ -70,7 +70,7 @@ const MNIST: Published = Published {
     ],
 };
 
-/// Where the files are, in the order in which [`load`] looks.
+/// Where the files are, in the order in which [`locate`] looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// In the folder that the user gave.

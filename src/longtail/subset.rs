@@ -48,7 +48,8 @@ pub enum TailShape {
 }
 
 impl TailShape {
-    fn profile(self, imbalance: ImbalanceFactor) -> LongTailProfile {
+    /// The profile of this shape.
+    pub fn profile(self, imbalance: ImbalanceFactor) -> LongTailProfile {
         match self {
             Self::Exp => LongTailProfile::Exponential(imbalance),
             Self::Step => LongTailProfile::Step(imbalance),

@@ -228,6 +228,7 @@ mod tests {
             loss_cls: 1.0,
             loss_con: 2.0,
             loss: 3.0,
+            grad_norm: None,
             steps: 4,
             test: None,
             train_seconds: 5.0,

@@ -5,6 +5,7 @@
 //! or absent, and one that is damaged is named, not replaced.
 
 pub mod atomic;
+mod check;
 mod dir;
 mod features;
 mod marks;
@@ -26,8 +27,8 @@ pub use provenance::Provenance;
 pub(crate) use recipe::tests::shipped;
 pub use recipe::{Recipe, RecipeFile};
 pub use record::{
-    BestEpoch, EpochRecord, Evaluation, GroupAccuracy, ReliabilityBin, RunRecord, Stage2Source,
-    WeightsFile,
+    BestEpoch, EpochRecord, Evaluation, GradientNorm, GroupAccuracy, ReliabilityBin, RunRecord,
+    Stage2Source, WeightsFile,
 };
 pub use spec::{
     Architecture, AugmentPolicy, AugmentSpec, ClassOrder, ContrastSpec, DataSetId, DataSpec,

@@ -1,20 +1,24 @@
+//! Recipe files: read, overridden, resolved; and the recipe whose values fit together.
+
 use std::{collections::BTreeMap, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{
-    LearningRateMode, Marks, RawRecipe, ScheduleKind, atomic::toml_fault, spec::ProfileKind,
-};
-use crate::{
-    Error, Result,
-    longtail::{EffectiveNumber, ImbalanceFactor, LongTailProfile},
-};
+use super::{Marks, RawRecipe, atomic::toml_fault};
+use crate::{Error, Result};
 
 /// A recipe whose values fit together: what the engine accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawRecipe", into = "RawRecipe")]
 pub struct Recipe(RawRecipe);
+
+impl Recipe {
+    /// For `check` alone, which has looked at every value.
+    pub(super) fn checked(raw: RawRecipe) -> Self {
+        Self(raw)
+    }
+}
 
 impl Deref for Recipe {
     type Target = RawRecipe;
@@ -35,172 +39,6 @@ impl TryFrom<RawRecipe> for Recipe {
 
     fn try_from(raw: RawRecipe) -> Result<Self> {
         raw.check()
-    }
-}
-
-/// Fails with the key, what it is and what was expected, unless `fits`.
-fn need(fits: bool, key: &str, value: impl std::fmt::Display, expected: &str) -> Result<()> {
-    if fits {
-        return Ok(());
-    }
-    Err(Error::input(format!(
-        "recipe, {key} = {value}: expected {expected}; change it in the recipe or with --set {key}=..."
-    )))
-}
-
-impl RawRecipe {
-    /// Checks every value once; numerics rely on it.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the first key that does not fit, and what would.
-    pub fn check(self) -> Result<Recipe> {
-        self.check_data()?;
-        self.check_optim()?;
-        self.check_contrast()?;
-        self.check_rest()?;
-        Ok(Recipe(self))
-    }
-
-    fn check_data(&self) -> Result<()> {
-        let d = &self.data;
-        let available = d.set.images_per_class();
-        let natural = d.profile == ProfileKind::Natural;
-        need(
-            natural == available.is_none(),
-            "data.profile",
-            format!("{:?}", d.profile),
-            "natural for a set that is long-tailed itself, exp or step for a balanced one",
-        )?;
-        if let Some(most) = available {
-            need(
-                (1..=most).contains(&d.images_per_class),
-                "data.images-per-class",
-                d.images_per_class,
-                &format!("1 to {most}, what {} has", d.set.name()),
-            )?;
-            let imb = ImbalanceFactor::new(d.imbalance_factor)?;
-            LongTailProfile::Exponential(imb).counts(d.set.classes(), d.images_per_class).map_err(|_| {
-                Error::input(format!(
-                    "recipe, data.imbalance-factor = {} with data.images-per-class = {}: the smallest class would be \
-                     empty; take at least {} images per class",
-                    d.imbalance_factor, d.images_per_class, d.imbalance_factor.ceil()
-                ))
-            })?;
-        }
-        let a = &self.augment;
-        let channels = d.set.channels();
-        need(
-            a.mean.len() == channels && a.std.len() == channels,
-            "augment.mean/std",
-            format!("{:?}/{:?}", a.mean, a.std),
-            &format!("{channels} numbers each"),
-        )?;
-        need(
-            a.std.iter().all(|s| *s > 0.0),
-            "augment.std",
-            format!("{:?}", a.std),
-            "positive numbers",
-        )
-    }
-
-    fn check_optim(&self) -> Result<()> {
-        let o = &self.optim;
-        need(o.epochs >= 1, "optim.epochs", o.epochs, "at least 1")?;
-        need(o.batch_size >= 2, "optim.batch-size", o.batch_size, "at least 2 (batch norm)")?;
-        need(o.lr > 0.0 && o.lr.is_finite(), "optim.lr", o.lr, "a positive number")?;
-        need((0.0..1.0).contains(&o.momentum), "optim.momentum", o.momentum, "0 <= momentum < 1")?;
-        need(o.weight_decay >= 0.0, "optim.weight-decay", o.weight_decay, "0 or more")?;
-        need(
-            o.warmup_epochs < o.epochs.max(2),
-            "optim.warmup-epochs",
-            o.warmup_epochs,
-            "fewer than optim.epochs",
-        )?;
-        need(
-            o.milestones.is_sorted(),
-            "optim.milestones",
-            format!("{:?}", o.milestones),
-            "increasing epochs",
-        )
-    }
-
-    /// What is allowed and perhaps not meant: a step schedule whose steps come after the last epoch, as when
-    /// `optim.epochs` alone is lowered.
-    pub fn remark(&self) -> Option<String> {
-        let o = &self.optim;
-        let stepped =
-            o.schedule == ScheduleKind::Step && o.lr_mode == LearningRateMode::AsDescribed;
-        let late = o.milestones.iter().any(|&m| m >= o.epochs);
-        (stepped && late).then(|| {
-            let part = |tenths: usize| (o.epochs * tenths / 10).max(1);
-            format!(
-                "optim.milestones = {:?} with optim.epochs = {}: a step of the rate comes after the last epoch; for steps at \
-                 the same parts of training as published, --set optim.milestones=[{},{}]",
-                o.milestones,
-                o.epochs,
-                part(8),
-                part(9)
-            )
-        })
-    }
-
-    fn check_contrast(&self) -> Result<()> {
-        let c = &self.contrast;
-        let classes = self.data.set.classes();
-        need(c.temperature > 0.0, "contrast.temperature", c.temperature, "a positive number")?;
-        need(c.con_weight >= 0.0, "contrast.con-weight", c.con_weight, "0 or more")?;
-        EffectiveNumber::new(c.effective_number_beta)?;
-        need(
-            self.model.projection_dim >= 1,
-            "model.projection-dim",
-            self.model.projection_dim,
-            "at least 1",
-        )?;
-        need(c.queue_per_class >= 1, "contrast.queue-per-class", c.queue_per_class, "at least 1")?;
-        need(
-            c.num_pos <= c.queue_per_class,
-            "contrast.num-pos",
-            c.num_pos,
-            &format!("at most the {} keys that the queue holds of a class", c.queue_per_class),
-        )?;
-        let negatives = (classes - 1) * c.queue_per_class;
-        need(
-            c.num_neg <= negatives,
-            "contrast.num-neg",
-            c.num_neg,
-            &format!("at most the {negatives} keys that the queue holds of other classes"),
-        )?;
-        need(
-            (0.0..=1.0).contains(&c.encoder_momentum),
-            "contrast.encoder-momentum",
-            c.encoder_momentum,
-            "0 to 1",
-        )
-    }
-
-    fn check_rest(&self) -> Result<()> {
-        need(self.eval.every >= 1, "eval.every", self.eval.every, "at least 1")?;
-        need(self.eval.batch_size >= 1, "eval.batch-size", self.eval.batch_size, "at least 1")?;
-        need(
-            self.run.keep_checkpoints >= 1,
-            "run.keep-checkpoints",
-            self.run.keep_checkpoints,
-            "at least 1",
-        )?;
-        let s = &self.stage2;
-        need(s.mixup_alpha > 0.0, "stage2.mixup-alpha", s.mixup_alpha, "a positive number")?;
-        need(s.epochs >= 1, "stage2.epochs", s.epochs, "at least 1")?;
-        need(s.lr > 0.0 && s.lr.is_finite(), "stage2.lr", s.lr, "a positive number")?;
-        for (key, v) in [("stage2.lr-factor", s.lr_factor), ("stage2.weight-decay", s.weight_decay)]
-        {
-            need(v >= 0.0 && v.is_finite(), key, v, "0 or more")?;
-        }
-        for (key, v) in
-            [("stage2.smooth-head", s.smooth_head), ("stage2.smooth-tail", s.smooth_tail)]
-        {
-            need((0.0..1.0).contains(&v), key, v, "0 <= smoothing < 1")?;
-        }
-        Ok(())
     }
 }
 

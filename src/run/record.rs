@@ -48,6 +48,15 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
 }
 
+/// Norms of the gradient over the steps of an epoch, weight decay not included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GradientNorm {
+    /// Mean.
+    pub mean: f64,
+    /// Largest.
+    pub max: f64,
+}
+
 /// One epoch, as appended to `epochs.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -61,6 +70,9 @@ pub struct EpochRecord {
     pub loss_con: f64,
     /// Total.
     pub loss: f64,
+    /// L2 norm of the whole gradient over the steps; none in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<GradientNorm>,
     /// Steps of the epoch.
     pub steps: usize,
     /// The evaluation after it, where one was due.

@@ -30,6 +30,41 @@ impl Images<'_> {
     }
 }
 
+/// What a batch must be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// Image rows per label.
+    pub(super) views: usize,
+    pub(super) channels: usize,
+    pub(super) classes: usize,
+}
+
+/// Images and labels of a batch on `device`, once they fit each other and what is expected.
+pub(super) fn batch(
+    images: Images<'_>,
+    labels: &[i64],
+    expected: Expected,
+    device: Device,
+) -> Result<(Tensor, Tensor)> {
+    let Expected { views, channels: due, classes } = expected;
+    let [rows, channels, ..] = images.shape;
+    if labels.is_empty() || rows != views * labels.len() {
+        return Err(Error::input(format!(
+            "batch: {rows} image rows for {} labels; the method needs {views} per label",
+            labels.len()
+        )));
+    }
+    if channels != due {
+        return Err(Error::input(format!(
+            "batch: {channels} image channels; encoder.in_channels is {due}"
+        )));
+    }
+    if let Some(bad) = labels.iter().find(|&&y| usize::try_from(y).map_or(true, |y| y >= classes)) {
+        return Err(Error::input(format!("batch: label {bad} is outside 0..{classes}")));
+    }
+    Ok((images.to_torch(device)?, upload(&Tensor::from_slice(labels), device)?))
+}
+
 /// A tensor of the host on `device`. For a GPU it passes through pinned memory and is copied in the
 /// order of the stream while the host goes on: from pageable memory the host would wait for every
 /// copy. The pinned block is not used again before its copy is done; libtorch's allocator sees to that.

@@ -1,13 +1,15 @@
 //! State dicts of PyTorch, saved as safetensors, under this crate's names.
 
+use std::collections::BTreeMap;
+
 use tch::Device;
 
 use super::{
     config::{EncoderSpec, Precision},
-    host::{HostTensor, HostTensors},
+    host::{HostData, HostTensor, HostTensors},
     model::{Model, ModelSpec},
 };
-use crate::{Result, rng::Streams};
+use crate::{Error, Result, rng::Streams};
 
 /// Names and shapes of a network's state, in PyTorch's order.
 ///
@@ -37,7 +39,8 @@ pub struct Converted {
     pub state: HostTensors,
     /// Entries of the network that the file lacks (counters of batch norm excepted: they become 0).
     pub missing: Vec<String>,
-    /// Entries of the file, under its own names, that the network does not have.
+    /// Entries of the file, under its own names, that the network does not have, or that are integers where it has
+    /// floats (or the reverse).
     pub unexpected: Vec<String>,
     /// Entries of another shape: name, shape in the file, shape expected.
     pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
@@ -68,11 +71,24 @@ fn strip(name: &str) -> &str {
     name.strip_prefix("encoder_q.").unwrap_or(name)
 }
 
-/// Finds in `source` the state of the network described, and lists what does not fit. Queue entries
+/// A tensor as the network holds the entry `name`: counters as int64, everything else as float32.
+fn typed(name: &str, tensor: &HostTensor) -> Option<HostTensor> {
+    let counter = name.ends_with(".num_batches_tracked");
+    match &tensor.data {
+        HostData::I64(_) => counter.then(|| tensor.clone()),
+        HostData::F32(_) => (!counter).then(|| tensor.clone()),
+        HostData::F64(values) => (!counter).then(|| HostTensor {
+            shape: tensor.shape.clone(),
+            data: HostData::F32(values.iter().map(|&x| x as f32).collect()),
+        }),
+    }
+}
+
+/// Finds in `source` the state of the network described, in float32, and lists what does not fit. Queue entries
 /// (`queue_list`, `queue_ptr`) are carried over as they are.
 ///
 /// # Errors
-/// [`crate::Error::Input`] if the encoder's settings do not fit.
+/// [`Error::Input`] if the encoder's settings do not fit, or if two entries stand for the same one.
 pub fn convert(
     encoder: &EncoderSpec,
     classes: usize,
@@ -81,8 +97,15 @@ pub fn convert(
 ) -> Result<Converted> {
     let names = state_names(encoder, classes, projection_dim)?;
     let bare = !source.keys().any(|name| strip(name).starts_with("encoder."));
-    let mut left: std::collections::BTreeMap<String, (&String, &HostTensor)> =
-        source.iter().map(|(name, t)| (rename(name, bare), (name, t))).collect();
+    let mut left: BTreeMap<String, (&String, &HostTensor)> = BTreeMap::new();
+    for (name, tensor) in source {
+        let ours = rename(name, bare);
+        if let Some((other, _)) = left.insert(ours.clone(), (name, tensor)) {
+            return Err(Error::input(format!(
+                "state: `{other}` and `{name}` both stand for `{ours}`; remove one of them"
+            )));
+        }
+    }
     let mut out = Converted {
         state: HostTensors::new(),
         missing: vec![],
@@ -90,11 +113,19 @@ pub fn convert(
         misshapen: vec![],
     };
     for (name, shape) in names {
-        match left.remove(&name) {
-            Some((_, tensor)) if tensor.shape == shape => {
-                out.state.insert(name, tensor.clone());
+        let found = left.get(&name).map(|(_, tensor)| (typed(&name, tensor), &tensor.shape));
+        match found {
+            Some((Some(tensor), found)) if *found == shape => {
+                left.remove(&name);
+                out.state.insert(name, tensor);
             }
-            Some((_, tensor)) => out.misshapen.push((name, tensor.shape.clone(), shape)),
+            Some((Some(_), found)) => {
+                out.misshapen.push((name.clone(), found.clone(), shape));
+                left.remove(&name);
+            }
+            // Of another type: unexpected as it is, and missing as it should be.
+            Some((None, _)) if name.ends_with(".num_batches_tracked") => {}
+            Some((None, _)) => out.missing.push(name),
             None if name.ends_with(".num_batches_tracked") => {}
             None => out.missing.push(name),
         }

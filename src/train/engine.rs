@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     HostTensors, Images, StepOutcome, Trainer, checkpoint,
-    evaluate::{evaluate, last_and_best},
+    epoch::{EpochSums, evaluation_due},
+    evaluate::last_and_best,
     features,
     recipe::trainer_spec,
     schedule::learning_rate,
@@ -22,7 +23,7 @@ use crate::{
     data::{Broken, ImageSource, Loader},
     longtail::ClassCounts,
     rng::Streams,
-    run::{EpochRecord, Evaluation, Marks, Provenance, Recipe, RunDir, RunRecord, atomic},
+    run::{EpochRecord, Marks, Provenance, Recipe, RunDir, RunRecord, atomic},
 };
 
 pub use super::selection::{
@@ -180,8 +181,7 @@ impl<'a> Session<'a> {
         let recipe = self.job.recipe;
         let lr = learning_rate(&recipe.optim, recipe.data.set, epoch);
         let start = Instant::now();
-        let mut sums = [0.0; 3];
-        let steps = self.train.batches();
+        let mut sums = EpochSums::default();
         for (number, batch) in self.train.epoch(epoch as u64).enumerate() {
             let batch = batch?;
             let (h, w, c) = batch.shape;
@@ -192,37 +192,17 @@ impl<'a> Session<'a> {
                 let place = (epoch, number + 1, &batch.ids[..]);
                 return Err(diverged(self.job, self.trainer.state(), place, &outcome));
             }
-            for (sum, loss) in
-                sums.iter_mut().zip([outcome.loss_cls, outcome.loss_con, outcome.loss])
-            {
-                *sum += loss;
-            }
+            sums.add(&outcome);
             observer.step(epoch, number + 1, outcome.loss);
             if stop.load(Ordering::SeqCst) {
                 return Ok(None);
             }
         }
-        let train_seconds = start.elapsed().as_secs_f64();
-        let [loss_cls, loss_con, loss] = sums.map(|s| s / steps as f64);
-        let test = self.evaluation_after(epoch)?.map(|mut e| {
-            if epoch < recipe.optim.epochs {
-                e.confusion.clear();
-            }
-            e
-        });
-        Ok(Some(EpochRecord { epoch, lr, loss_cls, loss_con, loss, steps, test, train_seconds }))
-    }
-
-    fn evaluation_after(&mut self, epoch: usize) -> Result<Option<Evaluation>> {
-        let recipe = self.job.recipe;
-        if epoch == recipe.optim.epochs {
-            return evaluate(&mut self.trainer, &self.test, &self.counts).map(Some);
-        }
-        if !epoch.is_multiple_of(recipe.eval.every) {
-            return Ok(None);
-        }
-        let loader = self.interim.as_ref().unwrap_or(&self.test);
-        evaluate(&mut self.trainer, loader, &self.counts).map(Some)
+        let record = sums.record(epoch, lr, start.elapsed().as_secs_f64());
+        let loaders = (self.interim.as_ref(), &self.test);
+        let place = (epoch, recipe.optim.epochs);
+        let test = evaluation_due(self.job, &mut self.trainer, loaders, &self.counts, place)?;
+        Ok(Some(EpochRecord { test, ..record }))
     }
 
     fn finish(self, mut epochs: Vec<EpochRecord>, seconds: f64) -> Result<RunRecord> {

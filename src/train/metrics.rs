@@ -11,6 +11,13 @@ use crate::{
 /// Bins of the expected calibration error.
 const ECE_BINS: usize = 15;
 
+/// The bin b with b/15 < c <= (b+1)/15 of a confidence c, which is a float32 as the reference's is; the borders
+/// are float64. So 1/3, rounded up to float32, lies above the border 5/15.
+fn ece_bin(confidence: f64) -> usize {
+    let upper = |b: usize| (b + 1) as f64 / ECE_BINS as f64;
+    (0..ECE_BINS - 1).find(|&b| confidence <= upper(b)).unwrap_or(ECE_BINS - 1)
+}
+
 /// With more classes there is no confusion matrix: that of iNaturalist's 8142 would take half a gigabyte.
 const CONFUSION_CLASSES: usize = 1000;
 
@@ -59,10 +66,11 @@ impl Metrics {
             let label = usize::try_from(label).ok().filter(|&y| y < classes).ok_or_else(|| {
                 Error::input(format!("evaluation: label {label} is outside 0..{classes}"))
             })?;
-            if row.iter().any(|v| !v.is_finite()) {
-                return Err(Error::run(
-                    "evaluation: the network's logits are not finite; the run has diverged",
-                ));
+            if let Some((class, bad)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+                return Err(Error::run(format!(
+                    "evaluation: the logit of class {class} is {bad} for a test image of class {label}; the network \
+                     has diverged: try a lower rate (optim.lr; of stage 2 stage2.lr) or more optim.warmup-epochs"
+                )));
             }
             self.add_one(row.iter().copied(), label);
         }
@@ -87,8 +95,7 @@ impl Metrics {
         self.top5 += u64::from(ahead < 5);
         // The largest softmax value is 1 / sum exp(v - max).
         let confidence = f64::from(1.0 / row.map(|v| (v - top).exp()).sum::<f32>());
-        // In float32, as the reference does: a confidence on a border belongs below it.
-        let bin = ((confidence as f32 * ECE_BINS as f32).ceil() as usize).clamp(1, ECE_BINS) - 1;
+        let bin = ece_bin(confidence);
         let (count, sum, correct) = &mut self.bins[bin];
         *count += 1;
         *sum += confidence;
@@ -164,11 +171,30 @@ mod tests {
             (Some(1.0), Some(0.0), Some(0.5))
         );
         assert_eq!(e.confusion, [[1, 0, 0], [1, 0, 0], [1, 0, 1]]);
-        // Confidences: 0.787, 1/3 (the fifth bin's upper end), 0.909, 0.987.
+        // Confidences: 0.787, 1/3 (as a float32 above the fifth bin's upper end), 0.909, 0.987.
         let conf = |v: f64| 1.0 / (1.0 + 2.0 * (-v).exp());
         let expected = ((1.0 - conf(2.0)) + 1.0 / 3.0 + (1.0 - conf(3.0)) + conf(5.0)) / 4.0;
         assert!((e.ece - expected).abs() < 1e-6, "{} {expected}", e.ece);
-        assert_eq!(e.reliability[4].count, 1);
+        assert_eq!((e.reliability[4].count, e.reliability[5].count), (0, 1));
+    }
+
+    #[test]
+    fn borders_of_bins_are_float64_and_confidences_float32() {
+        // numpy.digitize(numpy.float32(c), [b / 15 for b in range(16)], right=True) - 1
+        for (c, bin, below) in [
+            (1.0f32 / 15.0, 1, 0),
+            (0.2, 3, 2),
+            (1.0 / 3.0, 5, 4),
+            (0.4, 6, 5),
+            (0.6, 9, 8),
+            (2.0 / 3.0, 10, 9),
+            (0.8, 12, 11),
+            (1.0, 14, 14),
+            (1e-6, 0, 0),
+        ] {
+            assert_eq!(ece_bin(f64::from(c)), bin, "{c}");
+            assert_eq!(ece_bin(f64::from(c.next_down())), below, "just below {c}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod config;
 mod convert;
 mod encoder;
 pub mod engine;
+mod epoch;
 mod evaluate;
 pub mod features;
 mod host;

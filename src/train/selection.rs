@@ -9,8 +9,8 @@ use crate::{
     augment::{LargeImages, Layout, Normalize, Pipeline, SmallImages},
     data::{BatchOrder, ImageSource, LoaderOptions},
     longtail::{
-        ClassCounts, ClassOrder, ImbalanceFactor, LongTailProfile, SubsetManifest, SubsetRule,
-        TailShape, sha256_int64,
+        ClassCounts, ClassOrder, ImbalanceFactor, SubsetManifest, SubsetRule, TailShape,
+        sha256_int64,
     },
     run::{self, AugmentPolicy, ProfileKind, Recipe},
 };
@@ -54,10 +54,7 @@ pub fn size(recipe: &Recipe) -> Result<(usize, u64)> {
         Some(published) => published,
         None => {
             let rule = subset_rule(recipe)?;
-            let profile = match rule.shape {
-                TailShape::Exp => LongTailProfile::Exponential(rule.imbalance),
-                TailShape::Step => LongTailProfile::Step(rule.imbalance),
-            };
+            let profile = rule.shape.profile(rule.imbalance);
             profile.counts(recipe.data.set.classes(), recipe.data.images_per_class)?.total()
         }
     };

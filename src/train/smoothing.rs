@@ -19,7 +19,7 @@ pub enum SmoothingShape {
     Convex,
     /// r^power.
     Exp {
-        /// Power.
+        /// Power, positive.
         power: f64,
     },
 }
@@ -39,8 +39,15 @@ pub struct LabelAwareSmoothing {
 
 impl LabelAwareSmoothing {
     /// # Errors
-    /// [`Error::Input`] unless both ends are in 0..1.
+    /// [`Error::Input`] unless both ends are in 0..1, and a power is positive.
     pub fn check(&self) -> Result<()> {
+        if let SmoothingShape::Exp { power } = self.shape
+            && !(power > 0.0 && power.is_finite())
+        {
+            return Err(Error::input(format!(
+                "label-aware smoothing: power {power}; expected a positive number"
+            )));
+        }
         if (0.0..1.0).contains(&self.head) && (0.0..1.0).contains(&self.tail) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::{
-    border::{self, Images, rows},
+    border::{self, Expected, Images, rows},
     config::{EncoderSpec, Precision, SgdSpec},
     evaluate::Outputs,
     host::{HostData, HostTensor, HostTensors},
@@ -54,6 +54,7 @@ pub struct Stage2 {
     /// Rate of each parameter relative to the step's.
     rates: Tensor,
     loss: LabelAwareLoss,
+    classes: usize,
     steps: u64,
 }
 
@@ -102,6 +103,7 @@ impl Stage2 {
         Ok(Self {
             sgd: Sgd::new(&head),
             loss: LabelAwareLoss::on(&spec.smoothing, counts, device)?,
+            classes,
             spec: spec.clone(),
             encoder,
             head,
@@ -124,17 +126,9 @@ impl Stage2 {
     /// # Errors
     /// [`Error::Input`] if images and labels do not fit; [`Error::Run`] if libtorch fails.
     pub fn step(&mut self, images: Images<'_>, labels: &[i64], lr: f64) -> Result<StepOutcome> {
-        let classes = self.loss.classes();
-        if images.shape[0] != labels.len() || labels.iter().any(|y| !(0..classes).contains(y)) {
-            return Err(Error::input(format!(
-                "batch: {} images for {} labels, which must be in 0..{classes}",
-                images.shape[0],
-                labels.len()
-            )));
-        }
-        let device = self.encoder.device();
-        let images = images.to_torch(device)?;
-        let labels = border::upload(&Tensor::from_slice(labels), device)?;
+        let (channels, classes) = (self.spec.encoder.in_channels, self.classes);
+        let expected = Expected { views: 1, channels, classes };
+        let (images, labels) = border::batch(images, labels, expected, self.encoder.device())?;
         let shift = self.spec.shift_bn;
         let before = self.encoder.store().statistics()?;
         let features = tch::no_grad(|| self.encoder.forward(&images, shift))?.features;

@@ -21,7 +21,8 @@ use super::{
     engine::{
         Job, Observer, Outcome, Source, diverged, provenance, test_loaders, training_options,
     },
-    evaluate::{evaluate, last_and_best},
+    epoch::{EpochSums, evaluation_due},
+    evaluate::last_and_best,
     features, from_safetensors, initial_state,
     recipe::trainer_spec,
     saved::{STAGE2_FILE, SavedRun, not_fitting},
@@ -201,14 +202,9 @@ pub fn fit_stage2(
         else {
             return Ok(Outcome::Stopped { epoch: epoch - 1 });
         };
-        let counts = &start.run.counts;
-        if epoch == total {
-            record.test = Some(evaluate(&mut network, &test, counts)?);
-        } else if epoch.is_multiple_of(recipe.eval.every) {
-            let mut found = evaluate(&mut network, interim.as_ref().unwrap_or(&test), counts)?;
-            found.confusion.clear();
-            record.test = Some(found);
-        }
+        let loaders = (interim.as_ref(), &test);
+        let place = (epoch, total);
+        record.test = evaluation_due(job, &mut network, loaders, &start.run.counts, place)?;
         seconds += began.elapsed().as_secs_f64();
         job.dir.append_epoch(&record)?;
         checkpoint::save(job.dir, epoch, &network.state()?, seconds, recipe.run.keep_checkpoints)?;
@@ -276,7 +272,7 @@ fn train_epoch(
 ) -> Result<Option<EpochRecord>> {
     let lr = stage2_rate(job.recipe, epoch);
     let start = Instant::now();
-    let mut sum = 0.0;
+    let mut sums = EpochSums::default();
     for (number, batch) in train.epoch(epoch as u64).enumerate() {
         let batch = batch?;
         let (h, w, c) = batch.shape;
@@ -287,24 +283,11 @@ fn train_epoch(
             let place = (epoch, number + 1, &batch.ids[..]);
             return Err(diverged(job, network.state(), place, &outcome));
         }
-        sum += outcome.loss;
+        sums.add(&outcome);
         observer.step(epoch, number + 1, outcome.loss);
         if stop.load(Ordering::SeqCst) {
             return Ok(None);
         }
     }
-    let steps = train.batches();
-    let loss = sum / steps as f64;
-    let train_seconds = start.elapsed().as_secs_f64();
-    let record = EpochRecord {
-        epoch,
-        lr,
-        loss_cls: loss,
-        loss_con: 0.0,
-        loss,
-        steps,
-        test: None,
-        train_seconds,
-    };
-    Ok(Some(record))
+    Ok(Some(sums.record(epoch, lr, start.elapsed().as_secs_f64())))
 }

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use tch::{Kind, Tensor};
 
 use super::{
-    border::{self, Images},
+    border::{self, Expected, Images},
     config::TrainerSpec,
     evaluate::Outputs,
     host::{HostData, HostTensor, HostTensors},
@@ -144,28 +144,16 @@ impl Trainer {
     }
 
     fn batch(&self, images: Images<'_>, labels: &[i64]) -> Result<(Tensor, Tensor)> {
-        let views = self.spec.method.views();
-        let [rows, channels, ..] = images.shape;
-        if labels.is_empty() || rows != views * labels.len() {
-            return Err(Error::input(format!(
-                "batch: {rows} image rows for {} labels; the method needs {views} per label",
-                labels.len()
-            )));
-        }
-        if rows < 2 {
+        let expected = Expected {
+            views: self.spec.method.views(),
+            channels: self.spec.encoder.in_channels,
+            classes: self.classes,
+        };
+        let batch = border::batch(images, labels, expected, self.model.device())?;
+        if images.shape[0] < 2 {
             return Err(Error::input("batch: batch norm needs at least 2 rows; enlarge the batch"));
         }
-        if channels != self.spec.encoder.in_channels {
-            return Err(Error::input(format!(
-                "batch: {channels} image channels; encoder.in_channels is {}",
-                self.spec.encoder.in_channels
-            )));
-        }
-        if let Some(bad) = labels.iter().find(|&&y| y < 0 || y as usize >= self.classes) {
-            return Err(Error::input(format!("batch: label {bad} is outside 0..{}", self.classes)));
-        }
-        let device = self.model.device();
-        Ok((images.to_torch(device)?, border::upload(&Tensor::from_slice(labels), device)?))
+        Ok(batch)
     }
 
     fn losses(&mut self, images: &Tensor, labels: &Tensor) -> Result<(Terms, NewKeys)> {

@@ -96,6 +96,7 @@ pub(crate) fn run(text: &str, changes: &[&str], seed: u64, level: f64) -> Finish
         loss_cls: (2.0 + 0.1 * seed as f64) / epoch as f64,
         loss_con: 0.5,
         loss: 2.5,
+        grad_norm: None,
         steps: 10,
         test: (epoch % 2 == 0).then(|| Evaluation {
             top1: last.top1 * epoch as f64 / 4.0,

@@ -1,7 +1,7 @@
 //! State dicts from elsewhere.
 
 use rescom::train::{
-    HostTensor, HostTensors,
+    HostData, HostTensor, HostTensors,
     config::{Arch, EncoderSpec},
     convert, initial_state, state_names,
 };
@@ -48,6 +48,37 @@ fn what_does_not_fit_is_listed() {
     assert_eq!(got.unexpected, ["encoder.layer9.weight"]);
     assert_eq!(got.misshapen, [("linear.bias".to_owned(), vec![7], vec![10])]);
     assert!(!got.is_complete());
+}
+
+#[test]
+fn other_types_are_converted_or_listed_and_one_entry_has_one_source() {
+    let spec = EncoderSpec::new(Arch::ResNet20, 3);
+    let ours = initial_state(&spec, 10, None, 1).unwrap();
+    let doubled = |t: &HostTensor| match &t.data {
+        HostData::F32(_) => HostTensor { shape: t.shape.clone(), data: HostData::F64(t.to_f64()) },
+        _ => t.clone(),
+    };
+    let wide = ours.iter().map(|(n, t)| (n.clone(), doubled(t))).collect();
+    let got = convert(&spec, 10, None, &wide).unwrap();
+    assert!(got.is_complete() && got.state == ours, "float64 becomes float32");
+
+    let mut whole = ours.clone();
+    whole.insert("linear.bias".into(), HostTensor::i64(&[10], vec![1; 10]).unwrap());
+    let counter = "encoder.bn1.num_batches_tracked";
+    whole.insert(counter.into(), HostTensor::f32(&[], vec![3.0]).unwrap());
+    let got = convert(&spec, 10, None, &whole).unwrap();
+    assert_eq!(got.missing, ["linear.bias"]);
+    assert_eq!(got.unexpected, [counter, "linear.bias"]);
+
+    for twin in ["fc.weight", "module.linear.weight"] {
+        let mut both = ours.clone();
+        both.insert(twin.into(), ours["linear.weight"].clone());
+        let e = convert(&spec, 10, None, &both).unwrap_err();
+        assert!(
+            e.exit_code() == 2 && e.to_string().contains("both stand for `linear.weight`"),
+            "{e}"
+        );
+    }
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
     for (spec, joint, weighted) in by_hand {
         let joint =
             if weighted { joint.with(0.5, class_balanced()) } else { joint.with(0.5, supcon()) };
+        let joint = joint.unwrap();
         let hand = joint.evaluate(&inputs, &BatchKeys).unwrap();
         let of_spec = JointLoss::of_spec(&spec, &counts(CLASSES)).unwrap();
         assert_eq!(hand, of_spec.evaluate(&inputs, &BatchKeys).unwrap(), "{spec:?}");
@@ -178,7 +179,14 @@ fn what_does_not_fit_is_refused_with_a_word_on_it() {
     let ring = |state| ClassBalancedQueue::from_state(&state, CLASSES, QueueInit::Random).err();
     let smoothing = LabelAwareSmoothing { shape: SmoothingShape::Concave, head: 1.0, tail: 0.0 };
     let no_contrast = JointLoss::new(CrossEntropy).evaluate(&inputs, &BatchKeys).err();
-    let joint = JointLoss::new(CrossEntropy).with(1.0, supcon());
+    let joint = JointLoss::new(CrossEntropy).with(1.0, supcon()).unwrap();
+    let balanced = BalancedSoftmax::new(&counts(CLASSES));
+    let one_class = double(&[2, 1], vec![0.5, 0.1]);
+    let even = LabelAwareSmoothing { shape: SmoothingShape::Linear, head: 0.3, tail: 0.0 };
+    let label_aware = LabelAwareLoss::new(&even, &counts(CLASSES)).unwrap();
+    let three = double(&[3, CLASSES], vec![0.5; 3 * CLASSES]);
+    let powered = |power| LabelAwareSmoothing { shape: SmoothingShape::Exp { power }, ..even };
+    let powered = |power| LabelAwareLoss::new(&powered(power), &counts(CLASSES)).err();
     let without = |name: &str| {
         let mut inputs = inputs.clone();
         inputs.remove(name);
@@ -193,6 +201,17 @@ fn what_does_not_fit_is_refused_with_a_word_on_it() {
         (CrossEntropy.evaluate(logits, &large).err(), "row 0 has label 4; expected 0..4"),
         (CrossEntropy.evaluate(of, of).err(), "logits: shape [12] with 12 values"),
         (CrossEntropy.evaluate(&torn, of).err(), "logits: shape [2, 3] with 5 values"),
+        (balanced.evaluate(&one_class, &int(vec![0; 2])).err(), "1 columns; expected 4"),
+        (label_aware.evaluate(&one_class, &int(vec![0; 2])).err(), "1 columns; expected 4"),
+        (FirstView(CrossEntropy).evaluate(&three, &short).err(), "3 rows of 4 classes"),
+        (
+            SiameseBalancedSoftmax(balanced).evaluate(&three, &short).err(),
+            "one class, and two rows",
+        ),
+        (CrossEntropy.evaluate(&double(&[0, 4], vec![]), &int(vec![])).err(), "0 rows"),
+        (powered(-1.0), "power -1"),
+        (powered(f64::NAN), "power NaN"),
+        (JointLoss::new(CrossEntropy).with(f64::NAN, supcon()).err(), "lambda = NaN"),
         (supcon().evaluate(rows, &short, &BatchKeys).err(), "labels: shape [3]"),
         (GivenKeys::new(rows, &int(vec![-1; 12])).err(), "row 0 has label -1; expected at least 0"),
         (queue().push(rows, &short).err(), "labels of keys: shape [3]"),

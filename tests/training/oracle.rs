@@ -127,12 +127,13 @@ impl Setting {
         let fifo = || FifoQueue::from_state(&made.inputs, init).unwrap();
         let ring = || ClassBalancedQueue::from_state(&made.inputs, self.classes, init).unwrap();
         let miner = self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg });
-        match (miner, self.fifo) {
-            (Some(miner), true) => Box::new(BatchKeys.and(Mined::new(fifo(), miner).unwrap())),
-            (Some(miner), false) => Box::new(BatchKeys.and(Mined::new(ring(), miner).unwrap())),
-            (None, true) => Box::new(BatchKeys.and(fifo())),
-            (None, false) => Box::new(BatchKeys.and(ring())),
-        }
+        let queue: Box<dyn KeySource> = match (miner, self.fifo) {
+            (Some(miner), true) => Box::new(Mined::new(fifo(), miner).unwrap()),
+            (Some(miner), false) => Box::new(Mined::new(ring(), miner).unwrap()),
+            (None, true) => Box::new(fifo()),
+            (None, false) => Box::new(ring()),
+        };
+        Box::new(BatchKeys.and(queue))
     }
 
     fn loss(&self, made: &Made) -> HostTensors {
@@ -265,6 +266,90 @@ proptest! {
             prop_assert_eq!(state["queue_list"].to_f64(), columns);
             let pointers: Vec<i64> = oracle.pointers().iter().map(|&p| p as i64).collect();
             prop_assert_eq!(state["queue_ptr"].as_i64().unwrap(), &pointers[..]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fifo_queue_equals_the_oracle(setting in settings()) {
+        let (len, d) = (setting.classes * setting.per_class, setting.dim);
+        let keys = Array2::from_shape_vec((len, d), unit_rows("keys", setting.seed, len, d)).unwrap();
+        // The oracle begins with classes for all keys; here none has one before it is written.
+        let unwritten = setting.classes;
+        let mut oracle = contrast::FifoQueue::new(keys.clone(), vec![unwritten; len]).unwrap();
+        let state = [
+            ("fifo.keys".to_owned(), double(&[len, d], keys.iter().copied().collect())),
+            ("fifo.labels".to_owned(), HostTensor::i64(&[len], vec![-1; len]).unwrap()),
+            ("fifo.state".to_owned(), HostTensor::i64(&[2], vec![0, 0]).unwrap()),
+        ];
+        let mut queue = FifoQueue::from_state(&state.into(), QueueInit::ExcludeUnfilled).unwrap();
+        let mut written = 0;
+        for step in 0..4 {
+            // From fewer rows than the queue holds to far more.
+            let b = 1 + setting.half * step * step;
+            let of = labels(setting.seed ^ step as u64, b, setting.classes);
+            let rows = unit_rows("rows", setting.seed ^ step as u64, b, d);
+            let known: Vec<usize> = of.iter().map(|&c| c as usize).collect();
+            oracle.push(&Array2::from_shape_vec((b, d), rows.clone()).unwrap(), &known).unwrap();
+            queue.push(&double(&[b, d], rows), &HostTensor::i64(&[b], of).unwrap()).unwrap();
+            written += b;
+            let state = queue.state();
+            let expected: Vec<f64> = oracle.keys().iter().copied().collect();
+            prop_assert_eq!(state["fifo.keys"].to_f64(), expected);
+            let classes = |&c: &usize| if c == unwritten { -1 } else { c as i64 };
+            let expected: Vec<i64> = oracle.labels().iter().map(classes).collect();
+            prop_assert_eq!(state["fifo.labels"].as_i64().unwrap(), &expected[..]);
+            let expected = [(written % len) as i64, written.min(len) as i64];
+            prop_assert_eq!(state["fifo.state"].as_i64().unwrap(), &expected[..]);
+        }
+    }
+
+    #[test]
+    fn only_written_keys_count_where_unfilled_slots_are_excluded(setting in settings()) {
+        let (classes, q, d) = (setting.classes, setting.per_class, setting.dim);
+        let init = QueueInit::ExcludeUnfilled;
+        let mut ring = ClassBalancedQueue::random(classes, q, d, init, setting.seed).unwrap();
+        let mut fifo = FifoQueue::random(classes * q, d, init, setting.seed).unwrap();
+        // As many rows as the FIFO queue holds at most; of each class the last Q stay in the ring.
+        let b = (classes * q).min(2 * setting.half);
+        let of = labels(setting.seed ^ 5, b, classes);
+        let rows = unit_rows("rows", setting.seed ^ 5, b, d);
+        let (keys, of_keys) = (double(&[b, d], rows.clone()), HostTensor::i64(&[b], of.clone()).unwrap());
+        ring.push(&keys, &of_keys).unwrap();
+        fifo.push(&keys, &of_keys).unwrap();
+        let number = |c: usize| of.iter().filter(|&&y| y == c as i64).count();
+        let filled: Vec<i64> = (0..classes).map(|c| number(c).min(q) as i64).collect();
+        let state = ring.state();
+        prop_assert_eq!(state["queue_filled"].as_i64().unwrap(), &filled[..]);
+
+        let m = setting.half;
+        let anchors = double(&[m, d], unit_rows("anchors", setting.seed, m, d));
+        let anchors_of = HostTensor::i64(&[m], labels(setting.seed ^ 6, m, classes)).unwrap();
+        let loss = SupConLoss::new(Temperature::new(0.2).unwrap());
+        let of_source = |keys: &dyn KeySource| loss.evaluate(&anchors, &anchors_of, keys).unwrap();
+        let stay = |i: &usize| of[i + 1..].iter().filter(|&&y| y == of[*i]).count() < q;
+        let in_ring: Vec<usize> = (0..b).filter(stay).collect();
+        let given = |which: &[usize]| {
+            let values = which.iter().flat_map(|&i| rows[i * d..(i + 1) * d].to_vec()).collect();
+            let labels = which.iter().map(|&i| of[i]).collect();
+            let n = which.len();
+            GivenKeys::new(&double(&[n, d], values), &HostTensor::i64(&[n], labels).unwrap()).unwrap()
+        };
+        let all: Vec<usize> = (0..b).collect();
+        let single = |t: &HostTensors, name: &str| t[name].to_f64();
+        for (got, want) in [
+            (of_source(&ring), of_source(&given(&in_ring))),
+            (of_source(&fifo), of_source(&given(&all))),
+        ] {
+            for name in ["loss", "grad_features", "num_pos"] {
+                // Random keys are float32; those pushed are exact in it.
+                for (g, w) in single(&got, name).into_iter().zip(single(&want, name)) {
+                    prop_assert!(close(g, w, 1e-5), "{name}: {g} {w}");
+                }
+            }
         }
     }
 }

@@ -135,6 +135,64 @@ fn a_diverged_step_changes_nothing() {
     }
 }
 
+/// MoCo by its definition: theta_k = m theta_k + (1 - m) theta_q before the keys are made; the keys are the
+/// network's projections of view 2 in training mode; those keys are compared with the anchors of view 1 and
+/// then enter the queue with the batch's labels.
+#[test]
+fn the_key_network_follows_the_encoder_and_makes_the_keys() {
+    const MOMENTUM: f32 = 0.9;
+    let (_, method) = methods(6).into_iter().find(|(name, _)| *name == "moco+bs").unwrap();
+    let mut t = new(&trainer(method.clone()), 1);
+    step(&mut t, 0, 0.1);
+    let before = t.state().unwrap();
+    step(&mut t, 1, 0.1);
+    let after = t.state().unwrap();
+    let parameter = |n: &str| !(n.contains("running_") || n.ends_with("num_batches_tracked"));
+    let mut moved = 0;
+    for (name, theta_k) in &after {
+        let Some(of_query) = name.strip_prefix("momentum.").filter(|n| parameter(n)) else {
+            continue;
+        };
+        let old = before[name].as_f32().unwrap();
+        let query = before[of_query].as_f32().unwrap();
+        for ((new, old), query) in theta_k.as_f32().unwrap().iter().zip(old).zip(query) {
+            let expected = MOMENTUM * old + (1.0 - MOMENTUM) * query;
+            assert!((new - expected).abs() < 1e-6, "{name}: {new} {expected}");
+            moved += usize::from((new - old).abs() > 1e-5);
+        }
+    }
+    assert!(moved > 100, "{moved} parameters moved");
+
+    // A network of ResCom's shape with the key network's weights, run on view 2 alone in training mode: what
+    // it writes into its own queue are the keys. Its two views must both be view 2, as batch norm sees all rows.
+    let y = labels(1, BATCH, CLASSES);
+    let x = pictures(1, &y, 2);
+    let view_2 = &x[x.len() / 2..];
+    let fifo = |init| Some(QueueSpec::Fifo { len: 24, init });
+    let contrast = rescom::train::config::ContrastiveLossSpec {
+        class_balanced_beta: None,
+        ..crate::common::contrast(6, fifo(QueueInit::Random))
+    };
+    let plain = rescom::train::config::LossSpec { contrast: Some(contrast), ..method };
+    let mut keys = new(&trainer(plain), 9);
+    let of_keys = after.iter().filter_map(|(n, t)| {
+        let name = n.strip_prefix("momentum.")?;
+        // Statistics before the step: they do not enter the keys in training mode.
+        Some((name.to_owned(), if parameter(name) { t.clone() } else { before[n].clone() }))
+    });
+    keys.load_model(&of_keys.collect()).unwrap();
+    let twice = [view_2, view_2].concat();
+    assert!(keys.step(images(&twice), &y, 0.0).unwrap().applied);
+    let (got, want) = (&after["fifo.keys"], &keys.state().unwrap()["fifo.keys"]);
+    let width = 6 * BATCH;
+    // The second step of the one, the first of the other.
+    let got = &got.as_f32().unwrap()[width..2 * width];
+    let want = &want.as_f32().unwrap()[..width];
+    let largest = got.iter().zip(want).fold(0f32, |m, (g, w)| m.max((g - w).abs()));
+    assert!(largest < 1e-5, "{largest}");
+    assert_eq!(after["fifo.labels"].as_i64().unwrap()[BATCH..2 * BATCH], y);
+}
+
 #[test]
 fn channels_last_and_bf16_give_nearly_the_same_step() {
     for (name, method) in methods(6) {
@@ -152,6 +210,7 @@ fn channels_last_and_bf16_give_nearly_the_same_step() {
         assert!((a - c).abs() < 1e-5 * a && (b - d).abs() < 1e-4 * b, "{name}: {a} {c}, {b} {d}");
         let (e, f) = loss(Precision::Bf16, true);
         assert!((a - e).abs() < 0.05 * a && (b - f).abs() < 0.1 * b, "{name}: {a} {e}, {b} {f}");
+        assert!((a - e).abs() > 1e-6 * a, "{name}: bfloat16 gives the very loss of float32, {a}");
     }
 }
 

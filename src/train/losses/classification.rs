@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Error, Result, longtail::ClassCounts};
 
-/// A classification loss.
+/// A classification loss. The types of this module alone implement it.
 pub trait ClassificationLoss: Classify {
     /// `loss` in nats and `grad_logits` `[N, C]` for `logits` `[N, C]` against `labels` `[N]`.
     ///
@@ -22,8 +22,8 @@ pub trait ClassificationLoss: Classify {
     /// [`Error::Input`] if shapes or labels do not fit each other or the loss.
     fn evaluate(&self, logits: &HostTensor, labels: &HostTensor) -> Result<HostTensors> {
         let logits = leaf(&matrix("logits", logits)?);
-        let [n, classes] = logits.size()[..] else { return Err(Error::input("logits: no matrix")) };
-        let loss = self.of(&logits, &labels_of("labels", labels, n, 0, classes)?)?;
+        let labels = fitting(self, &logits, labels)?;
+        let loss = self.of(&logits, &labels)?;
         let grad = Tensor::f_run_backward(&[&loss], &[&logits], false, false)?;
         let named = [("loss", &loss), ("grad_logits", &grad[0])];
         Ok(named.map(|(name, t)| (name.to_owned(), HostTensor::from_torch(t))).into())
@@ -31,6 +31,28 @@ pub trait ClassificationLoss: Classify {
 }
 
 impl<L: Classify> ClassificationLoss for L {}
+
+/// The labels of these logits, once both fit each other and the loss.
+pub(super) fn fitting<L: Classify + ?Sized>(
+    loss: &L,
+    logits: &Tensor,
+    labels: &HostTensor,
+) -> Result<Tensor> {
+    let (n, classes) = (logits.size()[0], logits.size()[1]);
+    if let Some(expected) = loss.classes().filter(|&c| c != classes) {
+        return Err(Error::input(format!(
+            "logits: {classes} columns; expected {expected}, the classes of the loss"
+        )));
+    }
+    let views = loss.views();
+    if n == 0 || classes == 0 || n % views != 0 {
+        return Err(Error::input(format!(
+            "logits: {n} rows of {classes} classes; expected at least one class, and {}",
+            if views == 2 { "two rows, those of view 2 after those of view 1" } else { "one row" }
+        )));
+    }
+    labels_of("labels", labels, n, 0, classes)
+}
 
 fn cross_entropy(logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
     logits.f_cross_entropy_loss::<&Tensor>(labels, None, Reduction::Mean, -100, 0.0)
@@ -43,6 +65,14 @@ pub struct CrossEntropy;
 impl Classify for CrossEntropy {
     fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
         cross_entropy(&wide(logits)?, labels)
+    }
+
+    fn classes(&self) -> Option<i64> {
+        None
+    }
+
+    fn views(&self) -> i64 {
+        1
     }
 }
 
@@ -76,6 +106,14 @@ impl Classify for BalancedSoftmax {
     fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
         cross_entropy(&wide(logits)?.f_add(&self.log_prior)?, labels)
     }
+
+    fn classes(&self) -> Option<i64> {
+        Some(self.log_prior.size()[0])
+    }
+
+    fn views(&self) -> i64 {
+        1
+    }
 }
 
 /// Balanced Softmax of both views of every image (METHOD section 3): the rows are view 1 of all images,
@@ -87,6 +125,14 @@ impl Classify for SiameseBalancedSoftmax {
     fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
         self.0.of(logits, labels)
     }
+
+    fn classes(&self) -> Option<i64> {
+        self.0.classes()
+    }
+
+    fn views(&self) -> i64 {
+        2
+    }
 }
 
 /// A loss of view 1 alone, where the rows are view 1 of all images and then view 2.
@@ -97,6 +143,14 @@ impl<L: Classify> Classify for FirstView<L> {
     fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
         let half = labels.size()[0] / 2;
         self.0.of(&logits.f_narrow(0, 0, half)?, &labels.f_narrow(0, 0, half)?)
+    }
+
+    fn classes(&self) -> Option<i64> {
+        self.0.classes()
+    }
+
+    fn views(&self) -> i64 {
+        2
     }
 }
 
@@ -126,11 +180,6 @@ impl LabelAwareLoss {
         let smoothing: Vec<f32> = smoothing.per_class(counts).iter().map(|&s| s as f32).collect();
         Ok(Self { smoothing: Tensor::from_slice(&smoothing).to_device(device) })
     }
-
-    /// C.
-    pub(in super::super) fn classes(&self) -> i64 {
-        self.smoothing.size()[0]
-    }
 }
 
 impl Classify for LabelAwareLoss {
@@ -140,5 +189,13 @@ impl Classify for LabelAwareLoss {
         let all = log_p.f_mean_dim([1i64].as_slice(), false, log_p.kind())?.f_neg()?;
         let s = self.smoothing.f_index_select(0, labels)?;
         own.f_add(&all.f_sub(&own)?.f_mul(&s)?)?.f_mean(log_p.kind())
+    }
+
+    fn classes(&self) -> Option<i64> {
+        Some(self.smoothing.size()[0])
+    }
+
+    fn views(&self) -> i64 {
+        1
     }
 }

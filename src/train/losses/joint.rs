@@ -11,8 +11,9 @@ use super::{
     },
     BalancedSoftmax, ClassBalancedSupCon, ClassificationLoss, ContrastiveLoss, CrossEntropy,
     FirstView, KeySource, SiameseBalancedSoftmax, SupConLoss,
+    classification::fitting,
     keys::{Anchors, Pairs},
-    labels_of, leaf, matrix,
+    leaf, matrix,
 };
 use crate::{
     Error, Result,
@@ -45,12 +46,24 @@ impl JointLoss {
     }
 
     /// With lambda times a contrastive loss.
-    #[must_use]
-    pub fn with(self, lambda: f64, contrast: impl ContrastiveLoss + Send + 'static) -> Self {
-        Self { contrast: Some((lambda, Box::new(contrast))), ..self }
+    ///
+    /// # Errors
+    /// [`Error::Input`] unless lambda is a number of at least 0.
+    pub fn with(
+        self,
+        lambda: f64,
+        contrast: impl ContrastiveLoss + Send + 'static,
+    ) -> Result<Self> {
+        if !(lambda.is_finite() && lambda >= 0.0) {
+            return Err(Error::input(format!(
+                "joint loss, lambda = {lambda}: expected a number of at least 0"
+            )));
+        }
+        Ok(Self { contrast: Some((lambda, Box::new(contrast))), ..self })
     }
 
-    /// What `spec` describes, for classes with these training counts.
+    /// What `spec` describes, for classes with these training counts. Its queue, miner and key network are not
+    /// part of the loss: the keys are given to [`evaluate`](Self::evaluate).
     ///
     /// # Errors
     /// [`Error::Input`] naming a value that is out of range.
@@ -79,14 +92,14 @@ impl JointLoss {
         };
         let Some(contrast) = &spec.contrast else { return Ok(joint) };
         let supcon = SupConLoss::new(Temperature::new(contrast.temperature)?);
-        Ok(match contrast.class_balanced_beta {
+        match contrast.class_balanced_beta {
             Some(beta) => {
                 let effective = EffectiveNumber::new(beta)?;
                 let balanced = ClassBalancedSupCon::on(supcon, effective, counts, device);
                 joint.with(contrast.con_weight, balanced)
             }
             None => joint.with(contrast.con_weight, supcon),
-        })
+        }
     }
 
     /// The part for logits `[N, C]` and labels `[N]`, which need not be those of whole images (mixup).
@@ -120,7 +133,8 @@ impl JointLoss {
     /// `grad_features` (of the unit rows) and, if those were given, `grad_raw_features`.
     ///
     /// # Errors
-    /// [`Error::Input`] if an input is missing or does not fit, or the loss has no contrastive part.
+    /// [`Error::Input`] if an input is missing or does not fit, or if the loss has no contrastive part (then
+    /// evaluate the classification loss itself).
     pub fn evaluate(&self, inputs: &HostTensors, keys: &dyn KeySource) -> Result<HostTensors> {
         let input = |name: &str| {
             let found = inputs.get(name);
@@ -130,14 +144,11 @@ impl JointLoss {
         let raw = inputs.contains_key("raw_features");
         let name = if raw { "raw_features" } else { "features" };
         let given = leaf(&matrix(name, input(name)?)?);
-        let [n, classes] = logits.size()[..] else { return Err(Error::input("logits: no matrix")) };
-        if given.size()[0] != n {
-            return Err(Error::input(format!(
-                "{name}: {} rows for {n} of logits",
-                given.size()[0]
-            )));
+        let (n, rows) = (logits.size()[0], given.size()[0]);
+        if rows != n {
+            return Err(Error::input(format!("{name}: {rows} rows; expected {n}, as of logits")));
         }
-        let labels = labels_of("labels", input("labels")?, n, 0, classes)?;
+        let labels = fitting(&*self.classification, &logits, input("labels")?)?;
         let z = if raw { normalise(&given)? } else { given.shallow_clone() };
         let anchors = Anchors { z: &z, labels: &labels };
         let pairs = keys.pairs(&anchors)?;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::Result;
 
-/// Where the keys of an anchor come from.
+/// Where the keys of an anchor come from: the types of this module, alone or joined, by reference or boxed.
 pub trait KeySource: Keys {
     /// These keys followed by those of `more`.
     fn and<K: KeySource>(self, more: K) -> With<Self, K>
@@ -149,6 +149,12 @@ impl<A: Keys, B: Keys> Keys for With<A, B> {
 }
 
 impl<K: Keys + ?Sized> Keys for &K {
+    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
+        (**self).pairs(anchors)
+    }
+}
+
+impl<K: Keys + ?Sized> Keys for Box<K> {
     fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
         (**self).pairs(anchors)
     }

@@ -83,6 +83,12 @@ pub(super) mod on_tensors {
     pub trait Classify: Debug {
         /// Its value.
         fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor>;
+
+        /// C, where the loss is for so many classes alone.
+        fn classes(&self) -> Option<i64>;
+
+        /// The number of rows must be a multiple of it: 2 where two views are meant.
+        fn views(&self) -> i64;
     }
 
     /// A loss of anchors against their keys.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Error, Result, rng::Streams};
 
-/// A queue of keys.
+/// A queue of keys. The types of this module alone implement it.
 pub trait KeyQueue: Ring {
     /// Writes unit rows `keys` `[B, D]` of the classes `labels` `[B]`, in row order, over the oldest keys.
     ///

@@ -18,7 +18,7 @@ use crate::{
     longtail::{ClassCounts, EffectiveNumber},
 };
 
-/// A contrastive loss.
+/// A contrastive loss. The types of this module alone implement it.
 pub trait ContrastiveLoss: Contrast {
     /// The loss of unit rows `anchors` `[M, D]` with `labels` `[M]` against `keys` (K of them per anchor), in
     /// the rows' own float type: `loss` in nats, `loss_per_anchor` `[M]` before weights, `num_pos` `[M]`,
