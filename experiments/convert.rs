@@ -59,6 +59,7 @@ struct Found<'a> {
 
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
+    saved::apart(&args.out, &args.file)?;
     let bytes = fs::read(&args.file).map_err(Error::io("read", &args.file))?;
     let name = args.file.display().to_string();
     let source = train::from_safetensors(&name, &bytes)?;
@@ -75,9 +76,16 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     } else {
         print(&found);
     }
+    if found.state.is_empty() {
+        return Err(Error::input(format!(
+            "{name}: no entry fits {}; nothing is written. Is it the file of another network?",
+            args.arch
+        )));
+    }
     if !found.is_complete() && !args.partial {
         return Err(Error::input(format!(
-            "{name}: {} entries of {} are missing and {} have another shape; nothing is written (--partial writes what fits)",
+            "{name}: {} entries of {} are missing (or of another type) and {} have another shape; nothing is written \
+             (--partial writes what fits)",
             found.missing.len(),
             args.arch,
             found.misshapen.len()

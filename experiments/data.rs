@@ -58,7 +58,7 @@ struct FetchArgs {
     data: Option<String>,
     /// Try this address first, below which the files lie under their published names; may be given
     /// several times. The published checksums hold.
-    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    #[arg(long, value_name = "URL", conflicts_with = "data", value_parser = web_address)]
     mirror: Vec<String>,
     #[command(flatten)]
     how: How,
@@ -97,7 +97,7 @@ pub(crate) struct FilePlace {
     list: Option<PathBuf>,
     /// Folder that the paths of the list start from.
     #[arg(long)]
-    root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// Folder with one sub-folder per class.
     #[arg(long)]
     folders: Option<PathBuf>,
@@ -135,6 +135,16 @@ struct SynthesizeArgs {
     /// Everything follows from it.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+}
+
+/// An http or https address with a host.
+fn web_address(text: &str) -> std::result::Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if host.is_empty() || text.contains(char::is_whitespace) {
+        return Err("expected an address such as https://mirror.example.org/datasets".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Runs the command.
@@ -180,8 +190,10 @@ fn check(args: &CheckArgs) -> Result<ExitCode> {
     let found = match (&args.data, args.set.id()) {
         (None, Some(id)) => Some(data::locate(id, None)?.ok_or_else(|| {
             Error::input(format!(
-                "{0} is not here; `rescom-repro data fetch --set {0}` brings it, or name its folder with --data DIR",
-                id.name()
+                "{0} is not whole in the cache, {1}; `rescom-repro data fetch --set {0}` brings it, or name its \
+                 folder with --data DIR",
+                id.name(),
+                data::cache::data_dir().map_or_else(|e| e.to_string(), |d| d.join(id.name()).display().to_string())
             ))
         })?),
         // MNIST says itself that it needs a folder.
@@ -203,7 +215,7 @@ struct Summary<'a> {
     verified: bool,
     train: Split<'a>,
     test: Split<'a>,
-    /// Per channel of the training images as stored.
+    /// Per channel of the training images as networks see them, Fashion-MNIST's padding to 32x32 included.
     mean: Vec<f64>,
     std: Vec<f64>,
     /// What views are normalised with.
@@ -259,6 +271,7 @@ fn summarise(set: &DataSet, how: &How) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Summary { train, test, mean, std, .. } = &summary;
+    let (height, width) = (set.train.height, set.train.width);
     println!("{}: {} training and {} test images", set.name, train.images, test.images);
     println!("images per class: {} (training), {} (test)", train.range(), test.range());
     println!("from {}", summary.source);
@@ -268,7 +281,9 @@ fn summarise(set: &DataSet, how: &How) -> Result<ExitCode> {
         println!("sizes and labels are right; NOT compared with the published checksums");
     }
     println!("SHA-256 of the training images and labels: {}", train.sha256);
-    println!("mean {mean:.4?}, standard deviation {std:.4?} per channel (as stored)");
+    println!(
+        "mean {mean:.4?}, standard deviation {std:.4?} per channel of the training images as networks see them ({height}x{width})"
+    );
     println!("normalised with {:?} and {:?}", summary.normalize_mean, summary.normalize_std);
     Ok(ExitCode::SUCCESS)
 }

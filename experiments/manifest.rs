@@ -1,6 +1,6 @@
 //! Manifests of long-tailed subsets: read, checked, printed, compared, exported.
 
-use std::{path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
 use rescom::{
     Error, Result,
@@ -11,11 +11,17 @@ use rescom::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::saved::print_json;
+use crate::saved::{apart, print_json};
 
 /// Reads a manifest and checks it against itself.
 fn read(path: &Path) -> Result<SubsetManifest> {
-    let value: Value = run::atomic::read_json(path)?;
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let value: Value = serde_json::from_str(&text).map_err(|e| {
+        Error::input(format!(
+            "{}: no JSON ({e}); expected what `subset make --out` writes",
+            path.display()
+        ))
+    })?;
     // A set that is long-tailed itself writes another manifest.
     if value.get("list_sha256").is_some() {
         return Err(Error::input(format!(
@@ -166,6 +172,12 @@ pub(crate) fn compare(one: &Path, other: &Path, json: bool) -> Result<ExitCode> 
 pub(crate) fn export(path: &Path, npy: Option<&Path>, txt: Option<&Path>) -> Result<ExitCode> {
     if npy.is_none() && txt.is_none() {
         return Err(Error::input("subset export: give --npy FILE or --txt FILE"));
+    }
+    if npy.is_some() && npy == txt {
+        return Err(Error::input("subset export: --npy and --txt name the same file"));
+    }
+    for out in [npy, txt].into_iter().flatten() {
+        apart(out, path)?;
     }
     let manifest = read(path)?;
     if let Some(path) = npy {

@@ -84,6 +84,17 @@ impl MachineArgs {
     }
 }
 
+/// Refuses to write what is read: `out` must not be `input`.
+pub(crate) fn apart(out: &Path, input: &Path) -> Result<()> {
+    match (out.canonicalize(), input.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => Err(Error::input(format!(
+            "{}: would overwrite its own input; write to another file",
+            out.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Says on standard error what a person should know of `run`.
 pub(crate) fn warn(run: &Path) -> impl FnMut(&str) {
     move |text| eprintln!("{}: {text}", run.display())

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use rescom::{
-    Result,
+    Error, Result,
     augment::{Canvas, ImageRef, LargeImages, Pipeline, Scratch, SmallImages, resize},
     data::{ImageFiles, ImageSource},
     longtail::{ClassCounts, ShotGroup},
@@ -64,8 +64,26 @@ enum Augment {
     Large,
 }
 
+/// More would be no sheet to look at.
+const MOST_TILES: usize = 4000;
+
 /// Runs `data show`.
 pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
+    if args.images == 0 || args.images * args.views.max(1) > MOST_TILES {
+        return Err(Error::input(format!(
+            "data show: --images {} with --views {}; expected at least one image and {MOST_TILES} views in all at most",
+            args.images, args.views
+        )));
+    }
+    if args.set.is_none() && args.rule.is_given() {
+        return Err(Error::input(
+            "data show: a list and class folders are shown as they are; --data, --unverified, --imb and the other \
+             options of a long-tailed subset need --set",
+        ));
+    }
+    if args.set.is_some() && args.files.root.is_some() {
+        return Err(Error::input("data show: --root belongs to --list; leave it out with --set"));
+    }
     let (sheet, title, counts) = match args.set {
         Some(set) => of_set(set, args)?,
         None => of_files(&args.files.load()?, args)?,

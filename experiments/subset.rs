@@ -168,6 +168,17 @@ impl FromStr for Order {
 }
 
 impl RuleArgs {
+    /// Whether anything was asked for that is not the default.
+    pub(crate) fn is_given(&self) -> bool {
+        self.data.is_some()
+            || self.unverified
+            || self.imb != 100.0
+            || !matches!(self.profile, Profile::Exp)
+            || self.rand_number != 0
+            || self.class_order.0 != ClassOrder::Natural
+            || self.n_max.is_some()
+    }
+
     /// Loads the set and chooses the subset of its training images.
     pub(crate) fn load(&self, set: SetName) -> Result<(data::DataSet, SubsetManifest)> {
         let check = if self.unverified { Check::Format } else { Check::Published };

@@ -159,7 +159,19 @@ fn a_generated_set_takes_no_folder_that_holds_something_else() {
     let e = place.fails(2, &["data", "synthesize", "--out", "file", "--train", "1", "--test", "1"]);
     assert!(e.contains("not a folder"), "{e}");
     assert_eq!(fs::read(place.path("file")).unwrap(), b"a file");
-    assert_eq!(names(place.0.path()), ["file", "home", "set"]);
+    // A file that is called as the set's are is not known to be generated; a link is no folder.
+    fs::create_dir(place.path("mine")).unwrap();
+    fs::write(place.path("mine/train.bin"), "years of work").unwrap();
+    std::os::unix::fs::symlink(place.path("home"), place.path("link")).unwrap();
+    for (out, words) in [("mine", "holds train.bin"), ("link", "not a folder")] {
+        let args =
+            ["data", "synthesize", "--format", "cifar100", "--train", "1", "--test", "1", "--out"];
+        let e = place.fails(2, &[&args[..], &[out]].concat());
+        assert!(e.contains(words), "{e}");
+    }
+    assert_eq!(fs::read(place.path("mine/train.bin")).unwrap(), b"years of work");
+    assert!(place.path("link").is_symlink());
+    assert_eq!(names(place.0.path()), ["file", "home", "link", "mine", "set"]);
 }
 
 #[test]
@@ -210,7 +222,7 @@ fn other_idx_files_are_read_where_that_is_asked_for() {
     }
     place.idx("idx", 11);
     let e = place.fails(2, &["data", "check", "--set", "mnist", "--data", "idx", "--unverified"]);
-    assert!(e.contains("has label 10, expected 0..10"), "{e}");
+    assert!(e.contains("label 10 of image 10; expected below 10"), "{e}");
 }
 
 #[test]
@@ -382,7 +394,7 @@ fn what_a_mirror_gives_must_have_the_published_checksum() {
 }
 
 #[test]
-fn a_damaged_archive_of_the_cache_is_set_aside_and_one_that_was_given_is_not() {
+fn what_is_damaged_in_the_cache_is_named_and_left_as_it_is() {
     let place = Place::new();
     let cached = place.cached("cifar10");
     fs::create_dir_all(&cached).unwrap();
@@ -391,22 +403,81 @@ fn a_damaged_archive_of_the_cache_is_set_aside_and_one_that_was_given_is_not() {
     let (url, asked) = serve(b"not the archive");
     let given = ["data", "check", "--set", "cifar10", "--data", archive.to_str().unwrap()];
     assert!(place.fails(2, &given).contains("not a whole .tar.gz"));
-    // `check` only reads.
-    place.fails(2, &["data", "check", "--set", "cifar10"]);
+    for command in [
+        &["data", "check", "--set", "cifar10"][..],
+        &["data", "fetch", "--set", "cifar10", "--mirror", &url],
+    ] {
+        let e = place.fails(2, command);
+        assert!(e.contains(&archive.display().to_string()), "{e}");
+        assert_eq!(command[1] == "fetch", e.contains("once it is moved out of the cache"), "{e}");
+    }
     assert_eq!(names(&cached), ["cifar-10-binary.tar.gz"]);
-
-    let output = place.run(&["data", "fetch", "--set", "cifar10", "--mirror", &url]);
-    let stderr = failed(&output, 1);
-    let aside = format!("set aside as {}.damaged", archive.display());
-    assert!(stderr.contains(&aside), "{stderr}");
-    assert!(!asked.lock().unwrap().is_empty(), "nothing was fetched anew");
-    assert_eq!(names(&cached), ["cifar-10-binary.tar.gz.damaged"]);
-    assert_eq!(fs::read(cached.join("cifar-10-binary.tar.gz.damaged")).unwrap(), b"damaged");
+    assert_eq!(fs::read(&archive).unwrap(), b"damaged");
 
     let idx = place.cached("fashion-mnist");
     place.idx(idx.to_str().unwrap(), 10);
-    let output = place.run(&["data", "fetch", "--set", "fashion-mnist", "--mirror", &url]);
-    let stderr = failed(&output, 1);
-    assert!(stderr.contains(&format!("set aside as {}.damaged", idx.display())), "{stderr}");
-    assert_eq!(names(&idx.with_extension("damaged")).len(), 4);
+    let before = names(&idx);
+    let e = place.fails(2, &["data", "fetch", "--set", "fashion-mnist", "--mirror", &url]);
+    assert!(e.contains("expected [60000, 28, 28]") && e.contains("out of the cache"), "{e}");
+    assert_eq!(names(&idx), before);
+    assert!(asked.lock().unwrap().is_empty(), "something was fetched over it");
+
+    // Of a set that is not whole, what is there stays.
+    fs::remove_file(idx.join(&before[0])).unwrap();
+    fs::write(idx.join("notes.txt"), "mine").unwrap();
+    place.fails(1, &["data", "fetch", "--set", "fashion-mnist", "--mirror", &url]);
+    assert_eq!(names(&idx).len(), before.len());
+    assert_eq!(fs::read(idx.join("notes.txt")).unwrap(), b"mine");
+    let e = place.fails(2, &["data", "fetch", "--set", "cifar10", "--mirror", "not a url"]);
+    assert!(e.contains("such as https://"), "{e}");
+}
+
+#[test]
+fn nothing_is_written_over_its_own_input() {
+    let place = Place::new();
+    place.synthesize("set");
+    place.manifest("a.json", &[]);
+    let before = fs::read(place.path("a.json")).unwrap();
+    for out in [["--npy", "a.json"], ["--txt", "./a.json"]] {
+        let e = place.fails(2, &[&["subset", "export", "a.json"], &out[..]].concat());
+        assert!(e.contains("its own input"), "{e}");
+    }
+    let e = place.fails(2, &["subset", "export", "a.json", "--npy", "i", "--txt", "i"]);
+    assert!(e.contains("the same file"), "{e}");
+    assert_eq!(fs::read(place.path("a.json")).unwrap(), before);
+    // A safetensors file without entries, and one that is its own target.
+    fs::write(place.path("empty.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    let convert = [
+        "convert",
+        "empty.safetensors",
+        "--arch",
+        "resnet20",
+        "--classes",
+        "10",
+        "--partial",
+        "--out",
+    ];
+    let e = place.fails(2, &[&convert[..], &["empty.safetensors"]].concat());
+    assert!(e.contains("its own input"), "{e}");
+    let e = place.fails(2, &[&convert[..], &["other.safetensors"]].concat());
+    assert!(e.contains("no entry fits resnet20"), "{e}");
+    assert!(!place.path("other.safetensors").exists());
+}
+
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["data", "show", "--folders", "f", "--imb", "5"][..], "need --set"),
+        (&["data", "show", "--folders", "f", "--unverified"], "need --set"),
+        (&["data", "show", "--set", "cifar10", "--root", "f"], "--root belongs to --list"),
+        (&["data", "show", "--set", "cifar10", "--views", "100000"], "4000 views in all"),
+        (&["data", "show", "--set", "cifar10", "--images", "0"], "at least one image"),
+        (&["data", "synthesize", "--out", "s", "--train", "0"], "0 train images per class"),
+        (&["data", "synthesize", "--out", "s", "--train", "1000000000000"], "expected 1 to 10000"),
+        (&["data", "check", "--set", "cifar10"], "not whole in the cache, "),
+    ] {
+        let e = place.fails(2, args);
+        assert!(e.contains(words), "{args:?}: {e}");
+    }
 }

@@ -22,6 +22,16 @@ pub fn data_dir() -> Result<PathBuf> {
         })
 }
 
+/// Of a file of the cache that cannot be used: it is named and left where it is.
+pub(super) fn to_be_moved_away(error: Error) -> Error {
+    match error {
+        Error::Input(why) => Error::input(format!(
+            "{why}; once it is moved out of the cache the same command fetches the set anew"
+        )),
+        other => other,
+    }
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

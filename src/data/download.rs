@@ -47,6 +47,20 @@ impl Patience {
     const UNANSWERED: u32 = 2;
 }
 
+/// The part, locked: two processes that want the same file take turns.
+fn open_locked(part: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    loop {
+        let file = options.open(part).map_err(Error::io("create", part))?;
+        file.lock().map_err(Error::io("lock", part))?;
+        // Who was first may meanwhile have put what this was in its place.
+        if part.exists() {
+            return Ok(file);
+        }
+    }
+}
+
 /// Why an attempt ended.
 enum Failure {
     /// Nothing answered; trying again may help.
@@ -75,17 +89,9 @@ impl Download<'_> {
         if let Some(dir) = target.parent() {
             fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&part)
-            .map_err(Error::io("create", &part))?;
-        // Two processes that want the same file take turns.
-        file.lock().map_err(Error::io("lock", &part))?;
+        let mut file = open_locked(&part)?;
         if target.is_file() && (self.check)(target).is_ok() {
-            fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+            let _ = fs::remove_file(&part);
             return Ok(Fetched::InPlace);
         }
         let mut refusals = Vec::new();
@@ -118,6 +124,7 @@ impl Download<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), Failure> {
         let mut fruitless = 0;
+        let mut restarted = false;
         loop {
             let before = length(file)?;
             let ended = self.attempt(url, file, patience, progress);
@@ -127,10 +134,10 @@ impl Download<'_> {
                     Err(e) => {
                         empty(file)?;
                         // What a part of another file was continued to says nothing about this one.
-                        if before == 0 || fruitless > 0 {
+                        if before == 0 || restarted {
                             return Err(Failure::Final(format!("not the file expected: {e}")));
                         }
-                        fruitless += 1;
+                        restarted = true;
                     }
                 },
                 Err(Failure::Final(why)) => return Err(Failure::Final(why)),

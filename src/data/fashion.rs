@@ -111,8 +111,7 @@ pub fn locate(given: Option<&Path>) -> Result<Option<Found>> {
 }
 
 /// Finds Fashion-MNIST in the cache or installed, or fetches it into the cache (from the mirrors, the
-/// Debian package, the public download), checks it and reads it. What is damaged in the cache is set
-/// aside.
+/// Debian package, the public download), checks it and reads it. What is damaged is named and left as it is.
 ///
 /// Normalisation: mean and standard deviation of the training images over their original 28x28 pixels
 /// (the padding is not counted).
@@ -124,22 +123,12 @@ pub(super) fn load(
     mirrors: &[String],
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<DataSet> {
-    if let Some(found) = locate(None)? {
-        match load_from(found.dir(), check, progress) {
-            Err(Error::Input(why)) => {
-                let then = match found {
-                    Found::Cache(dir) => {
-                        format!("set aside as {}", fetch::set_aside(&dir)?.display())
-                    }
-                    Found::Installed(_) | Found::Given(_) => "left where it is".into(),
-                };
-                progress(Progress::Step(&format!("{why}: {then}, to be fetched anew")));
-            }
-            read => return read,
-        }
-    }
-    let dir = fetch(mirrors, progress)?;
-    load_from(&dir, check, progress)
+    let dir = match locate(None)? {
+        Some(Found::Cache(dir)) => dir,
+        Some(found) => return load_from(found.dir(), check, progress),
+        None => fetch(mirrors, progress)?,
+    };
+    load_from(&dir, check, progress).map_err(cache::to_be_moved_away)
 }
 
 /// Reads Fashion-MNIST from the folder `dir`, or from `FashionMNIST/raw` in it, and checks it; padded and
@@ -213,7 +202,16 @@ fn read(dir: &Path, set: &Published, check: Check) -> Result<DataSet> {
     };
     let split = |images, labels, count| {
         let images = checked(dir, images, &[count, 28, 28], set, check)?;
+        let (name, _): (&str, &str) = labels;
         let labels = checked(dir, labels, &[count], set, check)?;
+        if let Some(at) = labels.iter().position(|&label| usize::from(label) >= set.classes.len()) {
+            return Err(Error::input(format!(
+                "{}: label {} of image {at}; expected below {}",
+                file(dir, name).unwrap_or_else(|| dir.join(name)).display(),
+                labels[at],
+                set.classes.len()
+            )));
+        }
         ImageSet::new(
             images,
             (28, 28, 1),
@@ -229,7 +227,9 @@ fn read(dir: &Path, set: &Published, check: Check) -> Result<DataSet> {
         name: set.name.into(),
         train: train.padded(PADDING),
         test: test.padded(PADDING),
-        normalize: Normalize::new(&mean, &std)?,
+        normalize: Normalize::new(&mean, &std).map_err(|e| {
+            Error::input(format!("{}: the training images are all alike ({e})", dir.display()))
+        })?,
     })
 }
 
@@ -275,9 +275,31 @@ fn checked(
     Ok(array.values)
 }
 
+/// Brings the four files into a folder.
+type Way<'a> = &'a dyn Fn(&Path, &mut dyn FnMut(Progress<'_>)) -> Result<()>;
+
+/// Only what is whole and right reaches the folder `target`; nothing that is there already is touched.
+fn into_the_cache(
+    target: &Path,
+    way: Way<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<()> {
+    let parent = target.parent().unwrap_or(target);
+    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    let fresh = tempfile::Builder::new().prefix(".incoming-").tempdir_in(parent);
+    let fresh = fresh.map_err(Error::io("create a folder in", parent))?;
+    way(fresh.path(), progress)?;
+    read(fresh.path(), &FASHION, Check::Published)?;
+    fs::create_dir_all(target).map_err(Error::io("create", target))?;
+    for (name, _) in FASHION.files.iter().filter(|(name, _)| file(target, name).is_none()) {
+        let [from, to] = [fresh.path(), target].map(|dir| dir.join(format!("{name}.gz")));
+        fs::rename(&from, &to).map_err(Error::io("create", &to))?;
+    }
+    Ok(())
+}
+
 /// Fetches into the cache and returns the folder there.
 fn fetch(mirrors: &[String], progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
-    type Way<'a> = &'a dyn Fn(&Path, &mut dyn FnMut(Progress<'_>)) -> Result<()>;
     let target = cache_dir()?;
     let published = MIRRORS.map(str::to_owned);
     let (mirrored, web) = (
@@ -289,13 +311,13 @@ fn fetch(mirrors: &[String], progress: &mut dyn FnMut(Progress<'_>)) -> Result<P
     let ways: [Way<'_>; 3] = [&mirrored, &from_debian, &web];
     let mut failures = Vec::new();
     for way in ways.into_iter().skip(usize::from(mirrors.is_empty())) {
-        match cache::put_in_place(&target, |dir| {
-            way(dir, progress)?;
-            // Only what is whole and right reaches the cache.
-            read(dir, &FASHION, Check::Published).map(|_| ())
-        }) {
+        match into_the_cache(&target, way, progress) {
             Ok(()) => return Ok(target),
             Err(e) => failures.push(e.to_string()),
+        }
+        // Another process may have been quicker.
+        if let Some(found) = locate(None)? {
+            return Ok(found.dir().to_path_buf());
         }
     }
     let files = FASHION.files.iter().zip(FASHION_BYTES);

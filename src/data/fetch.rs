@@ -1,8 +1,7 @@
-//! Fetching into the cache: addresses, mirrors, damaged files set aside, and what to do by hand where
-//! no address answers.
+//! Fetching into the cache: addresses, mirrors, and what to do by hand where no address answers.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 
 use super::cifar::Cifar;
 use super::{Progress, cache};
@@ -142,22 +141,6 @@ pub(super) fn reasons(refusals: &[Refusal]) -> String {
     grouped.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Renames a damaged file or folder of the cache, so that nothing finds it and nothing is lost.
-///
-/// # Errors
-/// [`Error::Io`] if it cannot be renamed.
-pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let numbered = |n: u32| match n {
-        1 => path.with_file_name(format!("{name}.damaged")),
-        n => path.with_file_name(format!("{name}.damaged-{n}")),
-    };
-    let mut free = (1..).map(numbered).skip_while(|to| to.exists());
-    let to = free.next().unwrap_or_else(|| numbered(1));
-    fs::rename(path, &to).map_err(Error::io("set aside", path))?;
-    Ok(to)
-}
-
 /// Fetches one file from the first of `urls` that gives one passing `check`.
 ///
 /// # Errors
@@ -204,17 +187,5 @@ mod tests {
             refusal("https://a.example/y.gz", "no answer"),
         ];
         assert_eq!(reasons(&all), "a.example, b.example: no answer; c.example:80: 404");
-    }
-
-    #[test]
-    fn what_is_set_aside_is_kept_under_a_name_of_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("set.tar.gz");
-        for (content, name) in [("one", "set.tar.gz.damaged"), ("two", "set.tar.gz.damaged-2")] {
-            fs::write(&path, content).unwrap();
-            let to = set_aside(&path).unwrap();
-            assert_eq!((to.clone(), path.exists()), (dir.path().join(name), false));
-            assert_eq!(fs::read_to_string(to).unwrap(), content);
-        }
     }
 }

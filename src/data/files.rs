@@ -228,7 +228,7 @@ impl ImageSource for ImageFiles {
         let rgb = self.decode(id, buffer).map_err(|reason| {
             let path = self.path(id);
             Error::input(format!(
-                "{}: {reason}; --skip-broken leaves such files out",
+                "{}: {reason}; `data check-files` names all such files, and training leaves them out with --skip-broken",
                 path.display()
             ))
         })?;

@@ -95,18 +95,10 @@ fn cached(
         progress(Progress::Step(&format!("reading {} from {}", cifar.name(), dir.display())));
         cifar.read(&dir, check)
     };
-    if let Some(found) = cifar.locate(&dir) {
-        match read(progress) {
-            Err(Error::Input(why)) => {
-                let to = fetch::set_aside(found.path())?;
-                let to = to.display();
-                progress(Progress::Step(&format!("{why}: set aside as {to}, to be fetched anew")));
-            }
-            read => return read,
-        }
+    if cifar.locate(&dir).is_none() {
+        fetch::cifar(cifar, &dir, mirrors, progress)?;
     }
-    fetch::cifar(cifar, &dir, mirrors, progress)?;
-    read(progress)
+    read(progress).map_err(cache::to_be_moved_away)
 }
 
 /// What [`load`] would read without fetching; `None` if it would have to fetch.

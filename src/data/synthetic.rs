@@ -10,7 +10,7 @@ use std::path::Path;
 use rand::RngExt as _;
 use rayon::prelude::*;
 
-use super::cifar::{Check, Cifar};
+use super::cifar::Cifar;
 use super::{DataSet, ImageSet};
 use crate::augment::Normalize;
 use crate::rng::{Rng, Streams};
@@ -31,11 +31,17 @@ pub struct Synthetic {
     pub seed: u64,
 }
 
+/// Tells a generated set from data that somebody may need.
+const MARK: &str = "generated.json";
+
+/// More would be gigabytes.
+const MOST_PER_CLASS: usize = 10_000;
+
 impl Synthetic {
     /// Generates the set in memory.
     ///
     /// # Errors
-    /// [`Error::Input`] if a split would be empty.
+    /// [`Error::Input`] if a split would be empty, or have more than 10,000 images per class.
     pub fn generate(&self) -> Result<DataSet> {
         Ok(DataSet {
             name: "synthetic".into(),
@@ -47,6 +53,11 @@ impl Synthetic {
 
     fn split(&self, name: &str, per_class: usize) -> Result<ImageSet> {
         let classes = self.format.classes();
+        if !(1..=MOST_PER_CLASS).contains(&per_class) {
+            return Err(Error::input(format!(
+                "generated set: {per_class} {name} images per class; expected 1 to {MOST_PER_CLASS}"
+            )));
+        }
         let count = per_class * classes;
         // Labels go round, so that any prefix is nearly balanced.
         let labels: Vec<u32> = (0..count).map(|index| (index % classes) as u32).collect();
@@ -72,12 +83,12 @@ impl Synthetic {
         }
     }
 
-    /// Generates the set and writes it as CIFAR's binary folder into `dir`; an earlier set of the same
-    /// format there is replaced.
+    /// Generates the set and writes it as CIFAR's binary folder into `dir`, beside a file `generated.json`
+    /// that says what it is. An earlier generated set there, known by that file, is replaced.
     ///
     /// # Errors
-    /// As [`Synthetic::generate`]; [`Error::Input`] if `dir` holds anything that the set would not bring
-    /// along, or is a file; [`Error::Io`] if a file cannot be written.
+    /// As [`Synthetic::generate`]; [`Error::Input`] if `dir` is no folder or holds anything but a generated
+    /// set; [`Error::Io`] if a file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
         self.may_replace(dir)?;
         let set = self.generate()?;
@@ -99,7 +110,15 @@ impl Synthetic {
                     fs::write(&path, records).map_err(Error::io("write", &path))?;
                 }
             }
-            Ok(())
+            let path = dir.join(MARK);
+            let mark = format!(
+                "{{\"generated\":\"{}\",\"seed\":{},\"train_per_class\":{},\"test_per_class\":{}}}\n",
+                self.format.name(),
+                self.seed,
+                self.train_per_class,
+                self.test_per_class
+            );
+            fs::write(&path, mark).map_err(Error::io("write", &path))
         })
     }
 
@@ -111,22 +130,20 @@ impl Synthetic {
                 dir.display()
             )))
         };
-        if !dir.exists() {
-            return Ok(());
+        match fs::symlink_metadata(dir) {
+            Ok(there) if there.is_dir() => {}
+            Ok(_) => return refuse("not a folder".into()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("read", dir)(e)),
         }
-        if !dir.is_dir() {
-            return refuse("not a folder".into());
-        }
-        let own = self.format.binary_files();
+        let marked = dir.join(MARK).is_file();
+        let own = [self.format.binary_files(), vec![MARK.to_owned()]].concat();
         for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
             let entry = entry.map_err(Error::io("read", dir))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !own.contains(&name) || !entry.path().is_file() {
+            if !marked || !own.contains(&name) || !entry.path().is_file() {
                 return refuse(format!("holds {name}, which would be lost"));
             }
-        }
-        if self.format.read(dir, Check::Published).is_ok() {
-            return refuse(format!("holds the published {}", self.format.name()));
         }
         Ok(())
     }
@@ -230,6 +247,7 @@ fn colour(hue: f32, saturation: f32) -> [f32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::cifar::Check;
 
     fn small(format: Cifar) -> Synthetic {
         Synthetic { format, train_per_class: 20, test_per_class: 10, seed: 1 }
@@ -269,7 +287,8 @@ mod tests {
         let (code, e) = write(Cifar::Ten).unwrap_err();
         assert!(code == 2 && e.contains("holds notes.txt"), "{e}");
         assert_eq!(fs::read_to_string(folder.join("notes.txt")).unwrap(), "years of work");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 7);
+        // Six batches, the mark, and the notes.
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 8);
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
         let e = small(Cifar::Ten).write(&file).unwrap_err();

@@ -162,6 +162,9 @@ impl SubsetManifest {
         let wrong = |what: String| {
             Err(Error::input(format!("damaged subset manifest: {what}; make it anew")))
         };
+        if self.counts.is_empty() {
+            return wrong("it has no classes".into());
+        }
         if sha256_int64(&self.indices) != self.sha256 {
             return wrong("the SHA-256 of its indices is not the one it states".into());
         }
@@ -318,6 +321,13 @@ mod tests {
         assert!(other.check(&labels).unwrap_err().to_string().contains("SHA-256"));
         other.sha256 = sha256_int64(&other.indices);
         assert!(other.check(&labels).unwrap_err().to_string().contains("twice"));
+        let empty = SubsetManifest {
+            counts: vec![],
+            indices: vec![],
+            sha256: sha256_int64(&[]),
+            ..manifest.clone()
+        };
+        assert!(empty.check_itself().unwrap_err().to_string().contains("no classes"));
         for (shift, part) in [(1, "add up"), (0, "those of its rule")] {
             let mut edited = manifest.clone();
             edited.counts[9] += 1;

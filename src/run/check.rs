@@ -16,6 +16,9 @@ fn need(fits: bool, key: &str, value: impl std::fmt::Display, expected: &str) ->
     )))
 }
 
+/// Of one class; far more than any memory holds of many classes.
+const MOST_KEYS: usize = 1_000_000;
+
 const POSITIVE: &str = "a positive number";
 
 fn is_positive(v: f64) -> bool {
@@ -139,7 +142,12 @@ impl RawRecipe {
             self.model.projection_dim,
             "at least 1",
         )?;
-        need(c.queue_per_class >= 1, "contrast.queue-per-class", c.queue_per_class, "at least 1")?;
+        need(
+            (1..=MOST_KEYS).contains(&c.queue_per_class),
+            "contrast.queue-per-class",
+            c.queue_per_class,
+            &format!("1 to {MOST_KEYS}"),
+        )?;
         self.check_miner(self.data.set.classes())?;
         need(
             (0.0..=1.0).contains(&c.encoder_momentum),
@@ -160,7 +168,7 @@ impl RawRecipe {
                 c.queue_per_class
             ),
         )?;
-        let negatives = classes.saturating_sub(1) * c.queue_per_class;
+        let negatives = classes.saturating_sub(1).saturating_mul(c.queue_per_class);
         need(
             c.num_neg <= negatives,
             "contrast.num-neg",

@@ -82,7 +82,7 @@ fn other_images_in_the_format_are_read_where_that_is_asked_for() {
     let e = refused(27, |_| 0);
     assert!(e.contains("[30, 27, 27], expected [any number, 28, 28]"), "{e}");
     let e = refused(28, |i| (i % 11) as u8);
-    assert!(e.contains("image 10 has label 10, expected 0..10"), "{e}");
+    assert!(e.contains("train-labels-idx1-ubyte: label 10 of image 10; expected below 10"), "{e}");
     idx_folder(dir.path(), (30, 20), 28, |_| 0);
     fs::write(dir.path().join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 5]).unwrap();
     let e = load_from(dir.path(), Check::Format, &mut |_| {}).unwrap_err().to_string();

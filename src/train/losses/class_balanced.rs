@@ -11,7 +11,7 @@ use super::{
     keys::{Anchors, Pairs},
     matrix,
     on_tensors::{Keys, Ring, Searchable},
-    ring::{random_keys, take},
+    queue::{random_keys, take},
 };
 use crate::{Error, Result, rng::Streams};
 
@@ -62,7 +62,7 @@ impl ClassBalancedQueue {
         streams: &Streams,
         device: Device,
     ) -> Result<Self> {
-        let keys = random_keys(classes * per_class, dim, streams)?;
+        let keys = random_keys(classes.saturating_mul(per_class), dim, streams)?;
         let keys = Tensor::from_slice(&keys).reshape([(classes * per_class) as i64, dim as i64]);
         Ok(Self::of_keys(&keys, classes as i64, init, device))
     }

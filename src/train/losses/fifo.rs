@@ -11,7 +11,7 @@ use super::{
     keys::{Anchors, Pairs},
     matrix,
     on_tensors::{Keys, Ring, Searchable},
-    ring::{random_keys, take},
+    queue::{random_keys, take},
 };
 use crate::{Error, Result, rng::Streams};
 

@@ -38,7 +38,7 @@ mod fifo;
 mod joint;
 mod keys;
 mod mined;
-mod ring;
+mod queue;
 mod supcon;
 #[cfg(test)]
 mod tests;
@@ -52,7 +52,7 @@ pub use fifo::FifoQueue;
 pub use joint::JointLoss;
 pub use keys::{BatchKeys, GivenKeys, KeySource, With};
 pub use mined::Mined;
-pub use ring::KeyQueue;
+pub use queue::KeyQueue;
 pub use supcon::{ClassBalancedSupCon, ContrastiveLoss, SupConLoss};
 
 pub(super) use joint::Terms;
