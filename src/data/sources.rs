@@ -41,8 +41,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Loads a data set into memory, fetching it into the cache if need be. What is damaged in the cache is
-/// set aside under another name and fetched anew; a folder that was given is only read.
+/// Loads a data set into memory, fetching it into the cache if need be. What is damaged, in the cache or in a
+/// folder that was given, is named and left as it is.
 ///
 /// # Errors
 /// [`Error::Input`] if what is found is not the set, or the set is of pictures in files
