@@ -180,6 +180,12 @@ impl Lines {
         Self { panels, columns, panel_size: (400, 310), legend: Legend::Below }
     }
 
+    /// The same panels in rows of at most three; four make two rows of two.
+    pub fn grid(panels: Vec<Panel>) -> Self {
+        let columns = if panels.len() == 4 { 2 } else { panels.len().clamp(1, 3) };
+        Self { columns, ..Self::row(panels) }
+    }
+
     fn entries(&self) -> Vec<&Series> {
         let mut entries: Vec<&Series> = vec![];
         for series in self.panels.iter().flat_map(|p| &p.series).filter(|s| !s.name.is_empty()) {

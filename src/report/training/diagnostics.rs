@@ -54,8 +54,7 @@ pub(super) fn reliability(group: &Group<'_>) -> Result<Option<Rendered>> {
     if panels.is_empty() {
         return Ok(None);
     }
-    let columns = panels.len().min(3);
-    Ok(Some(render(&Lines { columns, panel_size: (290, 285), ..Lines::row(panels) })?))
+    Ok(Some(render(&Lines { panel_size: (290, 285), ..Lines::grid(panels) })?))
 }
 
 fn reliability_panel(cell: &Cell<'_>) -> Option<Panel> {

@@ -116,8 +116,7 @@ pub(super) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
         panel
     };
     let panels: Vec<Panel> = cells.iter().zip(&densities).map(panel).collect();
-    let columns = panels.len().min(3);
-    Ok(Some(render(&Lines { columns, panel_size: (300, 270), ..Lines::row(panels) })?))
+    Ok(Some(render(&Lines { panel_size: (300, 270), ..Lines::grid(panels) })?))
 }
 
 /// Whether the measured methods' features are of both kinds, which are not comparable.
