@@ -8,7 +8,7 @@ use rescom::{
     longtail::ClassCounts,
     train::{
         Images, Trainer,
-        config::{
+        fit::config::{
             Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner,
             LossSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
         },

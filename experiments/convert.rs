@@ -8,7 +8,7 @@ use rescom::{
     run::atomic,
     train::{
         self, Converted,
-        config::{Arch, EncoderSpec},
+        fit::config::{Arch, EncoderSpec},
     },
 };
 use serde::Serialize;

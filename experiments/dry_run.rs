@@ -6,9 +6,9 @@ use rescom::{
     Error, Result,
     data::SYNTHETIC_TEST_IMAGES,
     run::Recipe,
-    train::{
+    train::fit::{
         calibrate::{self, Cost, Kind},
-        engine,
+        run,
     },
 };
 use serde::Serialize;
@@ -39,9 +39,9 @@ pub(crate) fn run(
         let (steps, images) = match request.source.listed(run.recipe.data.set)? {
             Some((images, classes)) => {
                 run.recipe.check_classes(classes)?;
-                (engine::steps(&run.recipe, images)?, images)
+                (run::steps(&run.recipe, images)?, images)
             }
-            None => engine::size(&run.recipe)?,
+            None => run::size(&run.recipe)?,
         };
         let seconds = match how {
             DryRun::Plan => None,

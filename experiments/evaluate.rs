@@ -16,7 +16,7 @@ use rescom::{
     run::{Evaluation, atomic},
     train::{
         self, Baseline, CorruptionAccuracy, Network, Origin, Robustness, SavedRun,
-        engine::{corrupted_options, evaluation_options},
+        fit::run::{corrupted_options, evaluation_options},
     },
 };
 use serde::Serialize;

@@ -14,8 +14,8 @@ use rescom::{
     run::{RunFeatures, atomic},
     train::{
         Collected, HostTensor, HostTensors, Network, SavedRun, collect,
-        engine::evaluation_options,
-        features::{contrastive_rows, summarise},
+        eval::features::{contrastive_rows, summarise},
+        fit::run::evaluation_options,
         to_safetensors,
     },
 };

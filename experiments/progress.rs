@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rescom::{
     data,
     run::{EpochRecord, RunDir},
-    train::engine::Observer,
+    train::fit::run::Observer,
 };
 
 /// Seconds between two plain lines within an epoch.

@@ -12,8 +12,10 @@ use rescom::{
     run::{Marks, MethodLabel, Recipe, RecipeFile, RunDir},
     train::{
         SavedRun,
-        engine::{Job, Outcome},
-        stage2_run::{Start, fit_stage2},
+        fit::{
+            run::{Job, Outcome},
+            stage2_run::{Start, fit_stage2},
+        },
     },
 };
 

@@ -12,7 +12,10 @@ use rescom::{
     run::{RunDir, RunRecord},
     train::{
         self, DeviceName,
-        engine::{self, Job, Outcome},
+        fit::{
+            run,
+            run::{Job, Outcome},
+        },
     },
 };
 
@@ -110,7 +113,7 @@ impl Sweep<'_> {
             command: std::env::args().collect(),
         };
         let mut progress = progress::RunProgress::new(title, &dir);
-        let done = guarded(|| engine::fit(&job, &mut progress, self.stop));
+        let done = guarded(|| run::fit(&job, &mut progress, self.stop));
         if let Err(e) = &done {
             dir.log(&format!("failed: {e}"));
         }

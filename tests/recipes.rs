@@ -213,7 +213,7 @@ fn each_method_trains_what_its_name_says() {
     use rescom::{
         run::RescomModules,
         train::{
-            config::{Classification, ContrastKind, HardPairMiner, QueueInit, QueueSpec},
+            fit::config::{Classification, ContrastKind, HardPairMiner, QueueInit, QueueSpec},
             trainer_spec,
         },
     };

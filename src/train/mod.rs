@@ -1,51 +1,31 @@
 //! Training: encoders, losses, queues, optimiser, evaluation. The only module that names tch; host
 //! arrays and [`HostTensors`] are its border.
 
-mod border;
-pub mod calibrate;
-mod checkpoint;
-pub mod config;
-mod convert;
-mod encoder;
-pub mod engine;
-mod epoch;
-mod evaluate;
-pub mod features;
-mod host;
-mod layout;
+pub mod eval;
+pub mod fit;
+pub mod keys;
 pub mod losses;
-mod metrics;
-mod mixup;
-mod model;
-mod network;
-pub mod probe;
-mod recipe;
-mod robustness;
-mod runtime;
-mod saved;
-mod schedule;
-mod selection;
-mod sgd;
-mod smoothing;
-pub mod stage2;
-pub mod stage2_run;
-mod step_keys;
-mod store;
-mod trainer;
+pub mod nn;
 
-pub use border::{DeviceName, Images, set_threads};
-pub use checkpoint::inspect;
-pub use convert::{Converted, convert, initial_state, state_names};
-pub use evaluate::{Collected, Network, Outputs, collect, evaluate};
-pub use host::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors};
-pub use metrics::Metrics;
-pub use recipe::trainer_spec;
-pub use robustness::{Baseline, CorruptionAccuracy, Relative, Robustness};
-pub use runtime::{Runtime, runtime};
-pub use saved::{Origin, SavedNetwork, SavedRun};
-pub use schedule::learning_rate;
-pub use smoothing::{LabelAwareSmoothing, SmoothingShape};
-pub use trainer::{StepOutcome, Trainer};
+pub use eval::{
+    corruption::{Baseline, CorruptionAccuracy, Relative, Robustness},
+    evaluate::{Collected, Network, Outputs, collect, evaluate},
+    metrics::Metrics,
+};
+pub use fit::{
+    checkpoint::inspect,
+    recipe::trainer_spec,
+    saved::{Origin, SavedNetwork, SavedRun},
+    schedule::learning_rate,
+    trainer::{StepOutcome, Trainer},
+};
+pub use losses::smoothing::{LabelAwareSmoothing, SmoothingShape};
+pub use nn::{
+    convert::{Converted, convert, initial_state, state_names},
+    device::{DeviceName, Images, set_threads},
+    libtorch::{Runtime, runtime},
+    tensors::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors},
+};
 
 /// What libtorch says, in one line: the rest is its own call stack. Also for the words of a panic,
 /// which is how tch reports what fails in the middle of an operation.

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use rescom::train::{
     HostTensor, HostTensors,
-    config::{Arch, EncoderSpec},
-    probe::EncoderProbe,
+    eval::probe::EncoderProbe,
+    fit::config::{Arch, EncoderSpec},
     state_names,
 };
 use serde_json::Value;

@@ -7,7 +7,7 @@ use rescom::{
     longtail::EffectiveNumber,
     train::{
         HostTensor, HostTensors,
-        config::{
+        fit::config::{
             Classification, ContrastKind, ContrastiveLossSpec, HardPairMiner, LossSpec, QueueInit,
             QueueSpec,
         },

@@ -6,9 +6,10 @@ use rescom::{
     longtail::{ClassCounts, EffectiveNumber, ShotGroup},
     run::{DataSetId, Evaluation, LearningRateMode, OptimSpec, ReliabilityBin, ScheduleKind},
     train::{
-        HostTensor, HostTensors, LabelAwareSmoothing, Metrics, SmoothingShape, learning_rate,
+        HostTensor, HostTensors, LabelAwareSmoothing, Metrics, SmoothingShape,
+        eval::probe,
+        learning_rate,
         losses::{ClassificationLoss, LabelAwareLoss},
-        probe,
     },
 };
 use serde_json::Value;

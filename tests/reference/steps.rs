@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use rescom::train::{
     HostTensor, HostTensors, Images, Trainer,
-    config::{Arch, EncoderSpec, Precision, SgdSpec, TrainerSpec},
+    fit::config::{Arch, EncoderSpec, Precision, SgdSpec, TrainerSpec},
 };
 use serde_json::Value;
 

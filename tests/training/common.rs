@@ -4,7 +4,7 @@ use rescom::{
     rng::Streams,
     train::{
         HostData, HostTensor, Images,
-        config::{
+        fit::config::{
             Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner,
             LossSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
         },

@@ -1,9 +1,9 @@
 //! State dicts from elsewhere.
 
 use rescom::train::{
-    HostData, HostTensor, HostTensors,
-    config::{Arch, EncoderSpec},
-    convert, initial_state, state_names,
+    HostData, HostTensor, HostTensors, convert,
+    fit::config::{Arch, EncoderSpec},
+    initial_state, state_names,
 };
 
 fn renamed(state: &HostTensors, name: impl Fn(&str) -> String) -> HostTensors {

@@ -6,9 +6,9 @@
 use std::{fs, path::Path, process::Command};
 
 use rescom::train::{
-    HostTensor, HostTensors, Images, Trainer,
-    config::{Arch, EncoderSpec, TrainerSpec},
-    convert, from_safetensors, to_safetensors,
+    HostTensor, HostTensors, Images, Trainer, convert,
+    fit::config::{Arch, EncoderSpec, TrainerSpec},
+    from_safetensors, to_safetensors,
 };
 
 use crate::common::{counts, normal, plain, rescom, trainer};

@@ -5,7 +5,7 @@ use rescom::{
     longtail::EffectiveNumber,
     train::{
         HostData, HostTensor, HostTensors, LabelAwareSmoothing, SmoothingShape,
-        config::{Classification, ContrastiveLossSpec, LossSpec, QueueInit, QueueSpec},
+        fit::config::{Classification, ContrastiveLossSpec, LossSpec, QueueInit, QueueSpec},
         losses::{
             BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon,
             ClassificationLoss, ContrastiveLoss, CrossEntropy, FifoQueue, FirstView, GivenKeys,

@@ -9,7 +9,7 @@ use rescom::{
     rng::Streams,
     train::{
         HostTensor, HostTensors,
-        config::{HardPairMiner, LossSpec, QueueInit, QueueSpec},
+        fit::config::{HardPairMiner, LossSpec, QueueInit, QueueSpec},
         losses::{
             BatchKeys, ClassBalancedQueue, ContrastiveLoss, FifoQueue, GivenKeys, JointLoss,
             KeyQueue, KeySource, Mined, SupConLoss,
@@ -108,7 +108,7 @@ impl Setting {
             (QueueSpec::ClassBalanced { per_class: q, init }, counted, of)
         };
         let mut spec = common::rescom(d);
-        spec.contrast = Some(rescom::train::config::ContrastiveLossSpec {
+        spec.contrast = Some(rescom::train::fit::config::ContrastiveLossSpec {
             mining: self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg }),
             ..common::contrast(d, Some(queue))
         });

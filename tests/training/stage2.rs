@@ -2,9 +2,11 @@
 
 use rescom::train::{
     HostTensors, LabelAwareSmoothing, SmoothingShape, Trainer,
-    config::{Precision, SgdSpec},
+    fit::{
+        config::{Precision, SgdSpec},
+        stage2::{Stage2, Stage2Spec},
+    },
     set_threads,
-    stage2::{Stage2, Stage2Spec},
 };
 
 use crate::common::{counts, images, labels, pictures, rescom, trainer};

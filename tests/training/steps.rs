@@ -2,7 +2,7 @@
 
 use rescom::train::{
     HostTensor, Trainer,
-    config::{HardPairMiner, Precision, QueueInit, QueueSpec},
+    fit::config::{HardPairMiner, Precision, QueueInit, QueueSpec},
     from_safetensors, set_threads, to_safetensors,
 };
 
@@ -11,7 +11,7 @@ use crate::common::{counts, images, labels, methods, pictures, plain, rescom, tr
 const CLASSES: usize = 5;
 const BATCH: usize = 12;
 
-fn new(spec: &rescom::train::config::TrainerSpec, seed: u64) -> Trainer {
+fn new(spec: &rescom::train::fit::config::TrainerSpec, seed: u64) -> Trainer {
     // Tests run side by side; more threads each would only wait for one another.
     set_threads(1);
     Trainer::new(spec, &counts(CLASSES), seed, "cpu").unwrap()
@@ -169,11 +169,11 @@ fn the_key_network_follows_the_encoder_and_makes_the_keys() {
     let x = pictures(1, &y, 2);
     let view_2 = &x[x.len() / 2..];
     let fifo = |init| Some(QueueSpec::Fifo { len: 24, init });
-    let contrast = rescom::train::config::ContrastiveLossSpec {
+    let contrast = rescom::train::fit::config::ContrastiveLossSpec {
         class_balanced_beta: None,
         ..crate::common::contrast(6, fifo(QueueInit::Random))
     };
-    let plain = rescom::train::config::LossSpec { contrast: Some(contrast), ..method };
+    let plain = rescom::train::fit::config::LossSpec { contrast: Some(contrast), ..method };
     let mut keys = new(&trainer(plain), 9);
     let of_keys = after.iter().filter_map(|(n, t)| {
         let name = n.strip_prefix("momentum.")?;
@@ -197,7 +197,7 @@ fn the_key_network_follows_the_encoder_and_makes_the_keys() {
 fn channels_last_and_bf16_give_nearly_the_same_step() {
     for (name, method) in methods(6) {
         let loss = |precision, channels_last| {
-            let spec = rescom::train::config::TrainerSpec {
+            let spec = rescom::train::fit::config::TrainerSpec {
                 precision,
                 channels_last,
                 ..trainer(method.clone())
@@ -242,7 +242,7 @@ fn what_cannot_work_is_refused_before_training() {
     no_queue.contrast.as_mut().unwrap().queue = None;
     let mut cold = rescom(6);
     cold.contrast.as_mut().unwrap().temperature = 0.0;
-    let mixed = rescom::train::config::LossSpec { mixup_alpha: Some(0.2), ..rescom(6) };
+    let mixed = rescom::train::fit::config::LossSpec { mixup_alpha: Some(0.2), ..rescom(6) };
     for (method, word) in [
         (asks_too_much, "num_pos = 5"),
         (no_queue, "no contrast.queue"),

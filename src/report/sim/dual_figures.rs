@@ -1,14 +1,18 @@
 //! Figures of the dual-imbalance report.
 
-use super::dual_json::group_pair_frequency;
-use super::{DualResults, PANEL, SweepLine, ablation, easy_figures, remedy};
-use crate::contrast::LossForm;
-use crate::report::axis::power_text;
-use crate::report::{
-    Align, Axis, Figure, HeatMap, HeatPanel, Lines, Mark, Panel, Rgb, Series, Shape, colors,
-    significant,
+use crate::{
+    contrast::LossForm,
+    report::{
+        Align, Axis, Figure, HeatMap, HeatPanel, Lines, Mark, Panel, Rgb, Series, Shape, colors,
+        plot::axis::power_text,
+        significant,
+        sim::{
+            DualResults, PANEL, SweepLine, ablation, dual_json::group_pair_frequency, easy_figures,
+            remedy,
+        },
+    },
+    sim::{Cell, Estimate, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent},
 };
-use crate::sim::{Cell, Estimate, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent};
 
 /// The statistics that the figures lead with.
 const LEADING: [(Statistic, &str); 3] = [
@@ -25,7 +29,7 @@ const REMEDIES: [(bool, KeySource, Rgb); 4] = [
 ];
 
 /// All figures with their file names, in the order of the report.
-pub(super) fn figures(results: &DualResults) -> Vec<(&'static str, Box<dyn Figure>)> {
+pub(crate) fn figures(results: &DualResults) -> Vec<(&'static str, Box<dyn Figure>)> {
     let mut all: Vec<(&'static str, Box<dyn Figure>)> = vec![
         ("pair-frequency", Box::new(pair_frequency(results))),
         ("gradient-mass", Box::new(gradient_mass(results))),

@@ -1,8 +1,8 @@
 //! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
 
-use super::{DualResults, SweepLine, ablation, easy_json, loss_name};
-use crate::sim::{
-    Cell, Estimate, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
+use crate::{
+    report::sim::{DualResults, SweepLine, ablation, easy_json, loss_name},
+    sim::{Cell, Estimate, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio},
 };
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ pub fn dual_json(results: &DualResults) -> Value {
 }
 
 /// p_c p_c' / p_1^2 between classes, or the mean of it between class-size bins.
-pub(super) fn group_pair_frequency(results: &DualResults) -> Vec<Vec<f64>> {
+pub(crate) fn group_pair_frequency(results: &DualResults) -> Vec<Vec<f64>> {
     let counts = &results.setup.params().counts;
     let mean = |members: &Vec<usize>| {
         let sum: u64 = members.iter().map(|&c| counts.as_slice()[c]).sum();

@@ -1,9 +1,13 @@
 //! The dual-imbalance study as tidy tables, for CSV files.
 
-use super::{DualResults, ablation, loss_name};
-use crate::contrast::LossForm;
-use crate::report::{Table, significant};
-use crate::sim::{Cell, Estimate, KeySource, SweepAxis, SweepRow, heuristic_ratio};
+use crate::{
+    contrast::LossForm,
+    report::{
+        Table, significant,
+        sim::{DualResults, ablation, loss_name},
+    },
+    sim::{Cell, Estimate, KeySource, SweepAxis, SweepRow, heuristic_ratio},
+};
 
 /// What every table says of a cell.
 const CELL: [&str; 4] = ["form", "loss", "queue", "mining"];
@@ -36,7 +40,7 @@ fn optional(value: Option<f64>) -> String {
 }
 
 /// One row per cell and statistic of the main study.
-pub(super) fn ratio_table(results: &DualResults) -> Table {
+pub(crate) fn ratio_table(results: &DualResults) -> Table {
     let mut table = table(&[&CELL, &["statistic"], &ESTIMATE, &["theory"]]);
     for cell in &results.study.cells {
         for (s, e) in
@@ -51,7 +55,7 @@ pub(super) fn ratio_table(results: &DualResults) -> Table {
 }
 
 /// One row per cell and pair of groups.
-pub(super) fn mass_table(results: &DualResults) -> Table {
+pub(crate) fn mass_table(results: &DualResults) -> Table {
     let columns = ["anchor", "key", "positive", "signed_same_class", "negative"];
     let mut table = table(&[&CELL, &columns]);
     let names = results.study.groups.names();
@@ -74,7 +78,7 @@ pub(super) fn mass_table(results: &DualResults) -> Table {
 
 /// One row per cell of the loss in use, group of anchors, and part of the gradient with respect to
 /// their features.
-pub(super) fn norm_table(results: &DualResults) -> Table {
+pub(crate) fn norm_table(results: &DualResults) -> Table {
     let mut table = table(&[&CELL, &["anchor", "part"], &ESTIMATE]);
     let names = results.study.groups.names();
     for cell in &results.study.cells {
@@ -90,7 +94,7 @@ pub(super) fn norm_table(results: &DualResults) -> Table {
 }
 
 /// One row per value, cell and statistic.
-pub(super) fn sweep_table(axis: SweepAxis, rows: &[SweepRow]) -> Table {
+pub(crate) fn sweep_table(axis: SweepAxis, rows: &[SweepRow]) -> Table {
     let mut table = table(&[&[axis.name()], &CELL, &["statistic"], &ESTIMATE, &THEORY]);
     rows.iter().for_each(|r| table.push(sweep_cells(r)));
     table
@@ -106,7 +110,7 @@ fn sweep_cells(r: &SweepRow) -> impl Iterator<Item = String> {
 }
 
 /// The sweeps of all training stages.
-pub(super) fn stage_table(results: &DualResults) -> Table {
+pub(crate) fn stage_table(results: &DualResults) -> Table {
     let first = ["concentration", "imb"];
     let mut table = table(&[&first, &CELL, &["statistic"], &ESTIMATE, &THEORY]);
     for (kappa, rows) in &results.stages {

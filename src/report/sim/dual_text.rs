@@ -1,12 +1,19 @@
 //! Text of the dual-imbalance report, with its Markdown tables.
 
-use super::findings::{exponent, findings};
-use super::{DualResults, SweepLine, ablation, easy, measured, remedy};
-use crate::contrast::LossForm;
-use crate::report::{Table, significant};
-use crate::sim::{
-    Cell, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
-    limit_exponents,
+use crate::{
+    contrast::LossForm,
+    report::{
+        Table, significant,
+        sim::{
+            DualResults, SweepLine, ablation, easy,
+            findings::{exponent, findings},
+            measured, remedy,
+        },
+    },
+    sim::{
+        Cell, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
+        limit_exponents,
+    },
 };
 
 const LEADING: [(Statistic, &str); 3] = [
@@ -21,7 +28,7 @@ const NORMS: [(Statistic, &str); 2] =
 /// What a terminal shows.
 pub fn dual_summary(results: &DualResults) -> String {
     let counts = &results.setup.params().counts;
-    let frequency = super::dual_json::group_pair_frequency(results);
+    let frequency = crate::report::sim::dual_json::group_pair_frequency(results);
     let row: Vec<_> = frequency[0].iter().take(10).map(|v| format!("{v:.2}")).collect();
     let mut out = format!(
         "{} classes, {} images, imbalance factor {}\npair frequency, first row: {}{}\n\n",
@@ -182,7 +189,7 @@ fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
 }
 
 /// report.md.
-pub(super) fn report(results: &DualResults, runtime: f64) -> String {
+pub(crate) fn report(results: &DualResults, runtime: f64) -> String {
     let p = results.setup.params();
     let counts = &p.counts;
     let mut out = format!(

@@ -1,13 +1,20 @@
 //! Figures and text of the easy-pair study.
 
-use super::easy_figures::{carry_figure, curve_figure};
-use super::{ReportFile, easy_data, json_bytes, measured, push_figure};
-use crate::Result;
-use crate::report::Table;
-use crate::sim::{EasyPairs, Estimate};
+use crate::{
+    Result,
+    report::{
+        Table,
+        sim::{
+            ReportFile, easy_data,
+            easy_figures::{carry_figure, curve_figure},
+            json_bytes, measured, push_figure,
+        },
+    },
+    sim::{EasyPairs, Estimate},
+};
 
 /// Markdown table of the stages.
-pub(super) fn stage_markdown(stages: &[EasyPairs]) -> String {
+pub(crate) fn stage_markdown(stages: &[EasyPairs]) -> String {
     let mut table = Table::new([
         "stage",
         "T",
@@ -35,7 +42,7 @@ pub(super) fn stage_markdown(stages: &[EasyPairs]) -> String {
 }
 
 /// Markdown table of what mining keeps and costs.
-pub(super) fn mining_markdown(stages: &[EasyPairs]) -> String {
+pub(crate) fn mining_markdown(stages: &[EasyPairs]) -> String {
     let mut table = Table::new([
         "stage",
         "Q_p / Q_n",
@@ -84,7 +91,7 @@ pub fn easy_files(
 }
 
 /// The section of both reports.
-pub(super) fn section(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> String {
+pub(crate) fn section(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> String {
     let Some(first) = stages.first() else { return String::new() };
     let (p, n) = (first.positive.logits.len(), first.negative.logits.len());
     let mut text = format!(

@@ -1,8 +1,9 @@
 //! JSON and tables of the easy-pair study.
 
-use super::ReportFile;
-use crate::report::{Table, significant};
-use crate::sim::{EasyPairs, Mined};
+use crate::{
+    report::{Table, significant, sim::ReportFile},
+    sim::{EasyPairs, Mined},
+};
 use serde_json::{Value, json};
 
 /// Largest number of points of a curve in JSON and CSV.
@@ -58,7 +59,7 @@ fn ranks(n: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The tables of both reports with their file names; each says stage and temperature in every row.
-pub(super) fn tables(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> Vec<ReportFile> {
+pub(crate) fn tables(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> Vec<ReportFile> {
     let all: Vec<&EasyPairs> = stages.iter().chain(by_temperature).collect();
     [
         ("easy-pairs.csv", curve_table(stages)),

@@ -1,8 +1,9 @@
 //! Figures of the easy-pair study.
 
-use super::PANEL;
-use crate::report::{Align, Axis, Lines, Mark, Panel, Series, colors};
-use crate::sim::{EasyCurve, EasyPairs};
+use crate::{
+    report::{Align, Axis, Lines, Mark, Panel, Series, colors, sim::PANEL},
+    sim::{EasyCurve, EasyPairs},
+};
 
 /// One curve per stage; every second one is dashed, so that curves that coincide are both seen.
 fn by_stage(stages: &[EasyPairs], points: impl Fn(&EasyPairs) -> Vec<f64>) -> Vec<Series> {
@@ -36,7 +37,7 @@ fn ranks_panel(title: &str, x: &str, y: &str, mut series: Vec<Series>, log: bool
 
 /// Positive and negative gradient over ranks, for logits and features, one curve per stage. The
 /// shaded region holds the positives above 1/|P| in the last stage: they are pushed away.
-pub(super) fn curve_figure(stages: &[EasyPairs]) -> Lines {
+pub(crate) fn curve_figure(stages: &[EasyPairs]) -> Lines {
     let series = |side: fn(&EasyPairs) -> &EasyCurve, features: bool| {
         by_stage(
             stages,
@@ -65,7 +66,7 @@ pub(super) fn curve_figure(stages: &[EasyPairs]) -> Lines {
 }
 
 /// Share carried by the hardest k, and how many carry 90 and 99 % as temperature varies.
-pub(super) fn carry_figure(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> Lines {
+pub(crate) fn carry_figure(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> Lines {
     let negatives = stages.first().map_or(1, |e| e.carried.len()) as f64;
     let mut shares = by_stage(stages, |e| e.carried.iter().map(|v| 100.0 * v).collect());
     let alike = vec![(0.0, 0.0), (negatives, 100.0)];

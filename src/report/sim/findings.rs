@@ -1,15 +1,17 @@
 //! What an imbalance sweep shows, in words that follow from the intervals.
 
-use super::{DualResults, SweepLine};
-use crate::contrast::LossForm;
-use crate::sim::{Estimate, KeySource, Slope, Statistic, SweepAxis, SweepRow};
+use crate::{
+    contrast::LossForm,
+    report::sim::{DualResults, SweepLine},
+    sim::{Estimate, KeySource, Slope, Statistic, SweepAxis, SweepRow},
+};
 use std::cmp::Ordering;
 
 /// How far an exponent may be from another and still be said to follow it.
 const NEAR: f64 = 0.25;
 
 /// An exponent with its interval, or "n/a".
-pub(super) fn exponent(e: Estimate) -> String {
+pub(crate) fn exponent(e: Estimate) -> String {
     if e.mean.is_finite() {
         format!("{:.2} [{:.2}, {:.2}]", e.mean, e.low, e.high).replace('-', "−")
     } else {
@@ -210,7 +212,7 @@ impl Exponents {
 }
 
 /// The measured departures from the heuristic, in words with the numbers of this run.
-pub(super) fn findings(results: &DualResults) -> String {
+pub(crate) fn findings(results: &DualResults) -> String {
     let imbalance = results.sweeps.iter().find(|(a, _)| *a == SweepAxis::Imbalance);
     let Some((_, rows)) = imbalance else { return String::new() };
     let bullets = Exponents::of(rows).bullets();

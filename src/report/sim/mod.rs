@@ -18,12 +18,14 @@ pub use easy_data::easy_json;
 pub use observed::observed_files;
 pub use observed_data::observed_json;
 
-use super::{Figure, interval, render};
-use crate::Result;
-use crate::contrast::LossForm;
-use crate::sim::{
-    Cell, DualStudy, EasyPairs, Estimate, KeySource, Setup, Slope, Statistic, SweepAxis, SweepRow,
-    log_log_slope,
+use crate::{
+    Result,
+    contrast::LossForm,
+    report::{Figure, interval, render},
+    sim::{
+        Cell, DualStudy, EasyPairs, Estimate, KeySource, Setup, Slope, Statistic, SweepAxis,
+        SweepRow, log_log_slope,
+    },
 };
 use serde_json::Value;
 
@@ -135,7 +137,7 @@ fn write_json(value: &Value, depth: usize, out: &mut String) {
 }
 
 /// The remedies in words: "plain", "class-balanced loss", "class-balanced queue", "both".
-pub(super) fn remedy(balanced_loss: bool, source: KeySource) -> &'static str {
+pub(crate) fn remedy(balanced_loss: bool, source: KeySource) -> &'static str {
     match (balanced_loss, source) {
         (false, KeySource::Fifo) => "plain",
         (true, KeySource::Fifo) => "class-balanced loss",
@@ -175,7 +177,7 @@ fn ablation(results: &DualResults) -> Vec<&Cell> {
 
 /// What a line of a sweep shows: one statistic of one cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct SweepLine {
+pub(crate) struct SweepLine {
     form: LossForm,
     balanced_loss: bool,
     source: KeySource,

@@ -1,11 +1,13 @@
 //! Figures and text of measurements on real features.
 
-use super::{ReportFile, json_bytes, observed_data as data, push_figure};
-use crate::Result;
-use crate::report::{
-    Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Series, Table, colors, significant,
+use crate::{
+    Result,
+    report::{
+        Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Series, Table, colors, significant,
+        sim::{ReportFile, json_bytes, observed_data as data, push_figure},
+    },
+    sim::Observed,
 };
-use crate::sim::Observed;
 use serde_json::Value;
 
 /// The published means of the positive similarity (ImageNet-LT, head/medium/tail).

@@ -1,7 +1,9 @@
 //! JSON and tables of measurements on real features.
 
-use crate::report::{Table, significant};
-use crate::sim::{ClassSimilarity, Observed, ShotMass};
+use crate::{
+    report::{Table, significant},
+    sim::{ClassSimilarity, Observed, ShotMass},
+};
 use serde_json::{Map, Value, json};
 
 /// The results as JSON; `source` describes the input (file, rows used, temperature).
@@ -131,7 +133,7 @@ fn number(value: f64) -> String {
 }
 
 /// One row per class.
-pub(super) fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
+pub(crate) fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
     let mut table = Table::new([
         "class",
         "train_count",
@@ -160,7 +162,7 @@ pub(super) fn class_table(observed: &Observed, train_counts: &[u64]) -> Table {
 }
 
 /// One row per shot group: the gradient mass of its anchors.
-pub(super) fn shot_table(observed: &Observed) -> Table {
+pub(crate) fn shot_table(observed: &Observed) -> Table {
     let mut table =
         Table::new(["group", "classes", "rows", "mass_positive", "mass_negative", "share"]);
     for s in &observed.shots {
@@ -177,7 +179,7 @@ pub(super) fn shot_table(observed: &Observed) -> Table {
 }
 
 /// One row per shot group with pairs and bin of the cosine.
-pub(super) fn density_table(observed: &Observed) -> Table {
+pub(crate) fn density_table(observed: &Observed) -> Table {
     let mut table = Table::new(["group", "similarity", "density"]);
     for d in observed.densities.iter().filter(|d| d.similarity.count > 0) {
         for (s, density) in &d.points {
@@ -188,7 +190,7 @@ pub(super) fn density_table(observed: &Observed) -> Table {
 }
 
 /// One row per side and step of relative rank.
-pub(super) fn rank_table(observed: &Observed) -> Table {
+pub(crate) fn rank_table(observed: &Observed) -> Table {
     let mut table = Table::new(["side", "relative_rank", "gradient_logits", "gradient_features"]);
     let e = &observed.easy;
     for (side, c) in [("positive", &e.positive), ("negative", &e.negative)] {
@@ -201,7 +203,7 @@ pub(super) fn rank_table(observed: &Observed) -> Table {
 }
 
 /// What the hardest negatives carry, and how few carry 90 and 99 %.
-pub(super) fn carried_table(observed: &Observed) -> Table {
+pub(crate) fn carried_table(observed: &Observed) -> Table {
     let mut table = Table::new(["hardest_share", "hardest_negatives", "gradient_share"]);
     let e = &observed.easy;
     for (k, v) in &e.carried {
@@ -214,7 +216,7 @@ pub(super) fn carried_table(observed: &Observed) -> Table {
 }
 
 /// One row per pair of Q_p and Q_n.
-pub(super) fn mining_table(observed: &Observed) -> Table {
+pub(crate) fn mining_table(observed: &Observed) -> Table {
     let mut table = Table::new([
         "positives",
         "negatives",

@@ -1,14 +1,16 @@
 //! What each module of ResCom is worth: the combinations that were run.
 
-use super::{
-    cells::{Cell, Group, Spread},
-    numeric,
-    plots::{fitted, in_percent},
-    tables::{factor_text, percent},
-};
 use crate::{
     Result,
-    report::{Align, Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render},
+    report::{
+        Align, Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render,
+        training::{
+            cells::{Cell, Group, Spread},
+            numeric,
+            plots::{fitted, in_percent},
+            tables::{factor_text, percent},
+        },
+    },
     run::{Method, RescomModules},
 };
 
@@ -28,7 +30,7 @@ fn factors(group: &Group<'_>) -> Vec<f64> {
 }
 
 /// One row per combination that was run; none if no factor has two of them.
-pub(super) fn ablation_table(group: &Group<'_>) -> Option<Table> {
+pub(crate) fn ablation_table(group: &Group<'_>) -> Option<Table> {
     let factors = factors(group);
     if factors.is_empty() {
         return None;
@@ -59,7 +61,7 @@ pub(super) fn ablation_table(group: &Group<'_>) -> Option<Table> {
 }
 
 /// The same with one number per cell: one row per combination and measure, modules as 0 or 1.
-pub(super) fn ablation_csv(group: &Group<'_>) -> Table {
+pub(crate) fn ablation_csv(group: &Group<'_>) -> Table {
     let header = ["imb", "setting", "loss", "queue", "mining", "siamese"];
     let mut table = Table::new(header.into_iter().chain(["measure", "mean", "sd", "n"]));
     for factor in factors(group) {
@@ -79,7 +81,7 @@ pub(super) fn ablation_csv(group: &Group<'_>) -> Table {
 }
 
 /// "At imbalance factor 100, 11 of the 16 combinations were not run." for each factor of the table.
-pub(super) fn missing(group: &Group<'_>) -> String {
+pub(crate) fn missing(group: &Group<'_>) -> String {
     let sentence = |factor: f64| {
         let found = variants(group, factor);
         let factor = factor_text(factor);
@@ -100,7 +102,7 @@ pub(super) fn missing(group: &Group<'_>) -> String {
 
 /// Accuracy over all classes and over the few-shot ones, one pair of bars per variant; one panel
 /// per factor. None if there is nothing to compare.
-pub(super) fn ablation_bars(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn ablation_bars(group: &Group<'_>) -> Result<Option<Rendered>> {
     let panels: Vec<Panel> =
         factors(group).into_iter().map(|f| panel(&variants(group, f), f)).collect();
     if panels.is_empty() {
@@ -112,7 +114,7 @@ pub(super) fn ablation_bars(group: &Group<'_>) -> Result<Option<Rendered>> {
 }
 
 /// What [`ablation_bars`] shows, in words that hold for these runs.
-pub(super) fn caption(group: &Group<'_>) -> String {
+pub(crate) fn caption(group: &Group<'_>) -> String {
     let cells = || group.cells.iter().filter(|c| c.arm.modules().is_some());
     let mut text =
         "ResCom and what is left of it without modules: mean over all classes".to_owned();
@@ -148,7 +150,7 @@ fn panel(variants: &[(RescomModules, &Cell<'_>)], factor: f64) -> Panel {
             let top = s.mean + s.sd.unwrap_or(0.0) + 2.6;
             texts.push(((*x, top), format!("{:.1}", s.mean), Align::Middle));
         }
-        series.push(super::plots::with_spread(
+        series.push(crate::report::training::plots::with_spread(
             Series::new(name, Vec::new(), color, Mark::Bars { width: 36 }),
             spreads,
         ));

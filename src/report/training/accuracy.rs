@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    cells::{Arm, Cell, Group},
-    plots::{dodge, fitted, in_percent},
-    style::styled,
-    tables::factor_text,
-};
 use crate::{
     Result,
-    report::{Axis, Lines, Mark, Panel, Rendered, Series, colors, render},
+    report::{
+        Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
+        training::{
+            cells::{Arm, Cell, Group},
+            plots::{dodge, fitted, in_percent},
+            style::styled,
+            tables::factor_text,
+        },
+    },
 };
 
 /// Accuracy against the imbalance factor, or method beside method for a single factor; published
 /// points beside ours.
-pub(super) fn figure(group: &Group<'_>) -> Result<Rendered> {
+pub(crate) fn figure(group: &Group<'_>) -> Result<Rendered> {
     match group.factors()[..] {
         [factor] => by_method(group, factor),
         _ => by_factor(group),
@@ -23,7 +25,7 @@ pub(super) fn figure(group: &Group<'_>) -> Result<Rendered> {
 }
 
 /// What [`figure`] shows, in words that hold for these runs.
-pub(super) fn caption(group: &Group<'_>) -> String {
+pub(crate) fn caption(group: &Group<'_>) -> String {
     let several = group.factors().len() > 1;
     let mut text = "Top-1 accuracy in the last epoch".to_owned();
     text.push_str(if several { " against the imbalance factor." } else { " of each method." });
@@ -40,7 +42,7 @@ pub(super) fn caption(group: &Group<'_>) -> String {
 }
 
 /// " Seeds: ...", if not every cell has as many.
-pub(super) fn seeds_note(group: &Group<'_>) -> String {
+pub(crate) fn seeds_note(group: &Group<'_>) -> String {
     if !group.uneven() {
         return String::new();
     }

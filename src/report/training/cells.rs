@@ -2,10 +2,12 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use super::settings::Settings;
 use crate::{
     Error, Result,
-    report::published::{Published, published, published_name},
+    report::{
+        published::{Published, published, published_name},
+        training::settings::Settings,
+    },
     run::{
         ClassOrder, DataSetId, Evaluation, Method, MethodLabel, RescomModules, RunFeatures,
         RunRecord,
@@ -268,7 +270,7 @@ impl<'a> Group<'a> {
 }
 
 /// Whether a run's images are those that published numbers are about.
-pub(super) fn is_published_set(run: &RunRecord) -> bool {
+pub(crate) fn is_published_set(run: &RunRecord) -> bool {
     !run.is_synthetic() && !run.is_unverified()
 }
 

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    cells::{Cell, Group},
-    numeric::{self, BY_SHOTS, Measure},
-    paired::PairedDifference,
-    tables::factor_text,
+use crate::{
+    report::{
+        Table,
+        training::{
+            cells::{Cell, Group},
+            numeric::{self, BY_SHOTS, Measure},
+            paired::PairedDifference,
+            tables::factor_text,
+        },
+    },
+    run::RunRecord,
 };
-use crate::{report::Table, run::RunRecord};
 
 /// Differences `cell` - `reference` of one number, for the seeds that both have.
 fn differences(cell: &Cell<'_>, reference: &Cell<'_>, measure: Measure) -> Vec<f64> {
@@ -62,7 +67,7 @@ fn rows<'g, 'a>(group: &'g Group<'a>) -> Vec<Row<'g, 'a>> {
 
 /// Differences of every method to the first baseline and to ResCom on the same seeds, "+2.1 [+0.4,
 /// +3.8]" in points; none if there is no reference or nothing to compare with it.
-pub(super) fn paired_table(group: &Group<'_>) -> Option<Table> {
+pub(crate) fn paired_table(group: &Group<'_>) -> Option<Table> {
     let header = ["imb", "method", "minus", "seeds in common"];
     let mut table = Table::new(header.into_iter().chain(BY_SHOTS.map(|n| n.0)));
     for row in rows(group) {
@@ -76,7 +81,7 @@ pub(super) fn paired_table(group: &Group<'_>) -> Option<Table> {
 }
 
 /// The same with one number per cell, as fractions, one row per comparison and measure.
-pub(super) fn paired_csv(group: &Group<'_>) -> Table {
+pub(crate) fn paired_csv(group: &Group<'_>) -> Table {
     let header = ["imb", "method", "minus", "measure", "mean", "low", "high", "n"];
     let mut table = Table::new(header);
     for row in rows(group) {

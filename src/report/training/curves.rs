@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    cells::{Cell, Group, Spread},
-    plots::{dodge, fitted},
-    style::{legend_first, styled},
-    tables::factor_text,
-};
 use crate::{
     Result,
-    report::{Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render},
+    report::{
+        Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render,
+        training::{
+            cells::{Cell, Group, Spread},
+            plots::{dodge, fitted},
+            style::{legend_first, styled},
+            tables::factor_text,
+        },
+    },
     run::{EpochRecord, RunRecord},
 };
 
@@ -37,7 +39,7 @@ fn by_epoch(cell: &Cell<'_>, number: Number) -> Vec<(f64, Spread)> {
 }
 
 /// Training loss and test accuracy by epoch, one row per factor.
-pub(super) fn figure(group: &Group<'_>) -> Result<Rendered> {
+pub(crate) fn figure(group: &Group<'_>) -> Result<Rendered> {
     let mut panels = Vec::new();
     for factor in group.factors() {
         let cells: Vec<&Cell<'_>> = group.at(factor).collect();
@@ -92,7 +94,7 @@ fn accuracy(
 }
 
 /// What [`figure`] shows, in words that hold for these runs.
-pub(super) fn caption(group: &Group<'_>) -> String {
+pub(crate) fn caption(group: &Group<'_>) -> String {
     let mut text = "Classification loss on the training views (left) and accuracy on test images (right) by epoch: \
                     mean over seeds"
         .to_owned();
@@ -126,7 +128,7 @@ pub(super) fn caption(group: &Group<'_>) -> String {
 }
 
 /// The curves as a table, one row per cell and epoch.
-pub(super) fn table(group: &Group<'_>) -> Table {
+pub(crate) fn table(group: &Group<'_>) -> Table {
     let mut table = Table::new([
         "method",
         "imb",

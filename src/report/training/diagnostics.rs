@@ -1,21 +1,21 @@
 //! Calibration and confusion of the last epoch at one imbalance factor.
 
-use super::{
-    cells::{Cell, Group},
-    numeric,
-    tables::factor_text,
-};
 use crate::{
     Result,
     report::{
         Align, Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Rendered, Series, Table, colors,
         render,
+        training::{
+            cells::{Cell, Group},
+            numeric,
+            tables::factor_text,
+        },
     },
     run::ReliabilityBin,
 };
 
 /// The factor whose cells the single-factor figures show: the largest.
-pub(super) fn shown_factor(group: &Group<'_>) -> f64 {
+pub(crate) fn shown_factor(group: &Group<'_>) -> f64 {
     group.factors().last().copied().unwrap_or(1.0)
 }
 
@@ -49,7 +49,7 @@ fn pooled_ece(bins: &[ReliabilityBin]) -> f64 {
 }
 
 /// Accuracy against confidence, one panel per method at the largest factor.
-pub(super) fn reliability(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn reliability(group: &Group<'_>) -> Result<Option<Rendered>> {
     let panels: Vec<Panel> = group.at(shown_factor(group)).filter_map(reliability_panel).collect();
     if panels.is_empty() {
         return Ok(None);
@@ -113,7 +113,7 @@ fn reliability_panel(cell: &Cell<'_>) -> Option<Panel> {
 }
 
 /// What [`reliability`] shows, in words that hold for these runs.
-pub(super) fn reliability_caption(group: &Group<'_>) -> String {
+pub(crate) fn reliability_caption(group: &Group<'_>) -> String {
     let factor = shown_factor(group);
     let mut text = format!(
         "Reliability at imbalance factor {}: accuracy of the test images in each of 15 bins of confidence, and its gap to \
@@ -131,7 +131,7 @@ pub(super) fn reliability_caption(group: &Group<'_>) -> String {
 }
 
 /// The pooled bins as a table, one row per cell and bin, all factors.
-pub(super) fn reliability_table(group: &Group<'_>) -> Table {
+pub(crate) fn reliability_table(group: &Group<'_>) -> Table {
     let header = ["method", "imb", "bin", "test_images", "mean_confidence", "accuracy"];
     let mut table = Table::new(header.into_iter().chain(["lowest_seed", "highest_seed"]));
     for cell in &group.cells {
@@ -154,7 +154,7 @@ pub(super) fn reliability_table(group: &Group<'_>) -> Table {
 }
 
 /// The classes, most training images first.
-pub(super) fn by_count(counts: &[u64]) -> Vec<usize> {
+pub(crate) fn by_count(counts: &[u64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..counts.len()).collect();
     order.sort_by_key(|&c| (std::cmp::Reverse(counts[c]), c));
     order
@@ -173,7 +173,7 @@ fn pooled_confusion(cell: &Cell<'_>) -> Option<Vec<Vec<u64>>> {
 }
 
 /// The cells of the confusion figure: the first baseline and ResCom, or the first two methods.
-pub(super) fn compared<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
+pub(crate) fn compared<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
     let cells: Vec<_> = group.at(shown_factor(group)).collect();
     let baseline = cells.iter().find(|c| c.arm.is_baseline());
     let rescom = cells.iter().find(|c| c.arm.is_rescom());
@@ -187,7 +187,7 @@ pub(super) fn compared<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
 const ROWS: usize = 100;
 
 /// Row-normalised confusion of two methods, classes by training images; numbers up to 20 classes.
-pub(super) fn confusion(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn confusion(group: &Group<'_>) -> Result<Option<Rendered>> {
     let panels: Vec<HeatPanel> = compared(group).into_iter().filter_map(confusion_panel).collect();
     let (Some(rows), Some(run)) = (panels.first().map(|p| p.values.len()), group.runs().next())
     else {
@@ -232,7 +232,7 @@ fn confusion_panel(cell: &Cell<'_>) -> Option<HeatPanel> {
 
 /// The counts as a table, one row per cell, true and predicted class, all factors; pairs that never
 /// occur are left out.
-pub(super) fn confusion_table(group: &Group<'_>) -> Table {
+pub(crate) fn confusion_table(group: &Group<'_>) -> Table {
     let mut table = Table::new(["method", "imb", "true_class", "predicted_class", "test_images"]);
     for cell in &group.cells {
         let names = &cell.runs[0].class_names;

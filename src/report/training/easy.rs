@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    cells::{Cell, Group},
-    diagnostics::shown_factor,
-    features::{is_encoder, measured, mixed},
-    plots::fitted,
-    style::{number_of, styled},
-    tables::factor_text,
-};
 use crate::{
     Result,
-    report::{Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render},
+    report::{
+        Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render,
+        training::{
+            cells::{Cell, Group},
+            diagnostics::shown_factor,
+            features::{is_encoder, measured, mixed},
+            plots::fitted,
+            style::{number_of, styled},
+            tables::factor_text,
+        },
+    },
     run::EasyPairCurves,
 };
 
@@ -36,7 +38,7 @@ fn line_of(cell: &Cell<'_>) -> (String, Option<(f64, f64)>) {
 }
 
 /// Gradient of positives and of negatives by rank, one line per method.
-pub(super) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
     let cells = measured(group);
     if cells.is_empty() {
         return Ok(None);
@@ -78,7 +80,7 @@ pub(super) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
 }
 
 /// The curves as a table, all factors.
-pub(super) fn table(group: &Group<'_>) -> Table {
+pub(crate) fn table(group: &Group<'_>) -> Table {
     let mut table = Table::new(["method", "imb", "side", "rank", "similarity", "gradient"]);
     type Curve = fn(&EasyPairCurves) -> &Vec<f64>;
     let sides: [(&str, Curve, Curve); 2] = [
@@ -162,7 +164,7 @@ fn pushed_text(cells: &[&Cell<'_>]) -> String {
 }
 
 /// What [`figure`] shows, computed from the curves.
-pub(super) fn caption(group: &Group<'_>) -> String {
+pub(crate) fn caption(group: &Group<'_>) -> String {
     let cells = measured(group);
     let tenth =
         |cell: &&Cell<'_>| format!("{} {:.0} %", cell.arm, mean_over_seeds(cell, hardest_tenth));

@@ -3,16 +3,18 @@
 use bhtsne::tSNE;
 use rand::RngExt as _;
 
-use super::{
-    cells::{Cell, Group},
-    diagnostics::{by_count, compared},
-    features::SHOTS,
-    tables::factor_text,
-};
 use crate::{
     Error, Result,
     longtail::ShotGroup,
-    report::{Axis, Lines, Panel, Rendered, Rgb, Series, Table, render},
+    report::{
+        Axis, Lines, Panel, Rendered, Rgb, Series, Table, render,
+        training::{
+            cells::{Cell, Group},
+            diagnostics::{by_count, compared},
+            features::SHOTS,
+            tables::factor_text,
+        },
+    },
     rng::Streams,
     run::FeatureSample,
 };
@@ -56,16 +58,16 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The picture and what its caption needs: rows embedded and perplexity.
-pub(super) struct Pictured {
-    pub(super) rendered: Rendered,
-    pub(super) rows: usize,
-    pub(super) perplexity: f32,
-    pub(super) seeds: String,
-    pub(super) table: Table,
+pub(crate) struct Pictured {
+    pub(crate) rendered: Rendered,
+    pub(crate) rows: usize,
+    pub(crate) perplexity: f32,
+    pub(crate) seeds: String,
+    pub(crate) table: Table,
 }
 
 /// t-SNE of the compared methods' features, each of its first seed that has them.
-pub(super) fn picture(group: &Group<'_>) -> Result<Option<Pictured>> {
+pub(crate) fn picture(group: &Group<'_>) -> Result<Option<Pictured>> {
     let mut table = Table::new(["method", "imb", "row", "class", "x", "y"]);
     let (mut panels, mut rows, mut seeds) = (Vec::new(), 0, Vec::new());
     for cell in compared(group) {

@@ -1,26 +1,28 @@
 //! Similarity of positive pairs in trained networks, from the feature summaries in the run folders,
 //! where it was measured.
 
-use super::{
-    cells::{Cell, Group, Spread, is_published_set},
-    diagnostics::shown_factor,
-    numeric,
-    tables::factor_text,
-};
 use crate::{
     Result,
     longtail::ShotGroup,
-    report::{Align, Axis, Lines, Mark, Panel, Rendered, Rgb, Series, Table, colors, render},
+    report::{
+        Align, Axis, Lines, Mark, Panel, Rendered, Rgb, Series, Table, colors, render,
+        training::{
+            cells::{Cell, Group, Spread, is_published_set},
+            diagnostics::shown_factor,
+            numeric,
+            tables::factor_text,
+        },
+    },
     run::{GroupSimilarity, RunFeatures, Space},
 };
 
 /// The cells at the largest factor whose runs have features.
-pub(super) fn measured<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
+pub(crate) fn measured<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
     group.at(shown_factor(group)).filter(|c| !c.features.is_empty()).collect()
 }
 
 /// Whether similarities were taken between features of the encoder instead of projections.
-pub(super) fn is_encoder(cell: &Cell<'_>) -> bool {
+pub(crate) fn is_encoder(cell: &Cell<'_>) -> bool {
     cell.features.first().is_none_or(|(_, f)| f.summary.space == Space::Encoder)
 }
 
@@ -58,7 +60,7 @@ fn mean_similarity(cell: &Cell<'_>, group: ShotGroup) -> Option<Spread> {
 }
 
 /// The shot groups, their names in legends and their colours in every figure.
-pub(super) const SHOTS: [(ShotGroup, &str, Rgb); 3] = [
+pub(crate) const SHOTS: [(ShotGroup, &str, Rgb); 3] = [
     (ShotGroup::Many, "many-shot classes", colors::BLUE),
     (ShotGroup::Medium, "medium-shot classes", colors::ORANGE),
     (ShotGroup::Few, "few-shot classes", colors::VERMILION),
@@ -86,7 +88,7 @@ fn steps(density: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Densities of the cosine of same-class pairs, one panel per method.
-pub(super) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
     let cells = measured(group);
     let densities: Vec<_> =
         cells.iter().map(|cell| SHOTS.map(|(shots, ..)| density(cell, shots))).collect();
@@ -120,13 +122,13 @@ pub(super) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
 }
 
 /// Whether the measured methods' features are of both kinds, which are not comparable.
-pub(super) fn mixed(group: &Group<'_>) -> bool {
+pub(crate) fn mixed(group: &Group<'_>) -> bool {
     let cells = measured(group);
     cells.windows(2).any(|w| is_encoder(w[0]) != is_encoder(w[1]))
 }
 
 /// What [`similarity`] shows, in words that hold for these runs.
-pub(super) fn caption(group: &Group<'_>) -> String {
+pub(crate) fn caption(group: &Group<'_>) -> String {
     let mut text = format!(
         "Similarity of positive pairs of test images at imbalance factor {}, all seeds together; the scale is \
          logarithmic, at most {} % of the pairs of a curve lie left of the axis, and the means are many / medium / few.",
@@ -143,7 +145,7 @@ pub(super) fn caption(group: &Group<'_>) -> String {
 }
 
 /// Mean similarities, one row per cell that has features, all factors.
-pub(super) fn similarity_table(group: &Group<'_>) -> Option<Table> {
+pub(crate) fn similarity_table(group: &Group<'_>) -> Option<Table> {
     let mut table = Table::new(["method", "imb", "seeds", "measured on", "many", "medium", "few"]);
     for cell in group.cells.iter().filter(|c| !c.features.is_empty()) {
         let mean = |shots| match mean_similarity(cell, shots) {
@@ -165,7 +167,7 @@ pub(super) fn similarity_table(group: &Group<'_>) -> Option<Table> {
 }
 
 /// The same with one number per cell, one row per cell and shot group.
-pub(super) fn similarity_csv(group: &Group<'_>) -> Table {
+pub(crate) fn similarity_csv(group: &Group<'_>) -> Table {
     let mut table = Table::new(["method", "imb", "measured_on", "group", "mean", "sd", "n"]);
     for cell in group.cells.iter().filter(|c| !c.features.is_empty()) {
         for (shots, ..) in SHOTS {
@@ -179,7 +181,7 @@ pub(super) fn similarity_csv(group: &Group<'_>) -> Table {
 }
 
 /// The densities as a table, all factors.
-pub(super) fn density_table(group: &Group<'_>) -> Table {
+pub(crate) fn density_table(group: &Group<'_>) -> Table {
     let mut table = Table::new(["method", "imb", "group", "cosine", "density"]);
     for cell in &group.cells {
         for (shots, ..) in SHOTS {

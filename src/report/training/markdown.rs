@@ -3,14 +3,14 @@ use std::{
     fmt,
 };
 
-use super::{
-    Files,
-    cells::{FinishedRun, Group},
-    section::{section, set_title},
-    tables::{backbone, runs_table},
-};
 use crate::{
     Error, Result,
+    report::training::{
+        Files,
+        cells::{FinishedRun, Group},
+        section::{section, set_title},
+        tables::{backbone, runs_table},
+    },
     run::{Mark, Replaced, RunRecord},
 };
 

@@ -1,16 +1,21 @@
 //! The tables of the CSV files: one number per cell, all accuracies and errors as fractions.
 
-use super::{
-    cells::{Cell, Group, Spread},
-    tables::factor_text,
+use crate::{
+    report::{
+        Table,
+        training::{
+            cells::{Cell, Group, Spread},
+            tables::factor_text,
+        },
+    },
+    run::Evaluation,
 };
-use crate::{report::Table, run::Evaluation};
 
 /// A number of an evaluation and its name in the column `measure`.
-pub(super) type Measure = (&'static str, fn(&Evaluation) -> Option<f64>);
+pub(crate) type Measure = (&'static str, fn(&Evaluation) -> Option<f64>);
 
 /// Over all classes, and by shot group.
-pub(super) const BY_SHOTS: [Measure; 4] = [
+pub(crate) const BY_SHOTS: [Measure; 4] = [
     ("top-1", |e| Some(e.top1)),
     ("many", |e| e.groups.many),
     ("medium", |e| e.groups.medium),
@@ -18,18 +23,18 @@ pub(super) const BY_SHOTS: [Measure; 4] = [
 ];
 
 /// Six decimals, or an empty cell.
-pub(super) fn number(value: Option<f64>) -> String {
+pub(crate) fn number(value: Option<f64>) -> String {
     value.map(|v| format!("{v:.6}")).unwrap_or_default()
 }
 
 /// Mean, sample standard deviation and number of seeds: the columns `mean`, `sd`, `n`.
-pub(super) fn spread(value: Option<Spread>) -> [String; 3] {
+pub(crate) fn spread(value: Option<Spread>) -> [String; 3] {
     let n = value.map_or(0, |s| s.n);
     [number(value.map(|s| s.mean)), number(value.and_then(|s| s.sd)), n.to_string()]
 }
 
 /// One row per cell: the last epoch, the best one where it was a choice, the published number.
-pub(super) fn accuracy(group: &Group<'_>) -> Table {
+pub(crate) fn accuracy(group: &Group<'_>) -> Table {
     let mut table =
         Table::new(["method", "imb", "mean", "sd", "n", "best_mean", "best_sd", "published"]);
     for cell in &group.cells {
@@ -44,7 +49,7 @@ pub(super) fn accuracy(group: &Group<'_>) -> Table {
 }
 
 /// One row per cell and measure of the last epoch; shot groups without a class have none.
-pub(super) fn groups(group: &Group<'_>) -> Table {
+pub(crate) fn groups(group: &Group<'_>) -> Table {
     let header = ["method", "imb", "measure", "mean", "sd", "n", "epochs", "arch", "feature_dim"];
     let mut table = Table::new(header);
     let others: [Measure; 2] = [("top-5", |e| Some(e.top5)), ("ece", |e| Some(e.ece))];
@@ -65,7 +70,7 @@ pub(super) fn groups(group: &Group<'_>) -> Table {
 }
 
 /// Accuracy of each class, mean over seeds, one row per cell and class.
-pub(super) fn classes(group: &Group<'_>) -> Table {
+pub(crate) fn classes(group: &Group<'_>) -> Table {
     let mut table =
         Table::new(["method", "imb", "class", "train_images", "seeds", "accuracy", "sd"]);
     for cell in &group.cells {
@@ -87,7 +92,7 @@ pub(super) fn classes(group: &Group<'_>) -> Table {
 }
 
 /// Rows of a cell, one per measure of [`BY_SHOTS`], behind the cells of `front`.
-pub(super) fn shot_rows(table: &mut Table, front: &[String], cell: &Cell<'_>) {
+pub(crate) fn shot_rows(table: &mut Table, front: &[String], cell: &Cell<'_>) {
     for (measure, value) in BY_SHOTS {
         let Some(found) = cell.last(value) else { continue };
         let measure = std::iter::once(measure.to_owned());

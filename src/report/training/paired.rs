@@ -4,9 +4,8 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
-use super::tables::factor_text;
 use crate::{
-    report::Table,
+    report::{Table, training::tables::factor_text},
     run::{ClassOrder, DataSetId, Evaluation, MethodLabel, RunRecord},
 };
 

@@ -2,10 +2,9 @@
 
 use polars::prelude::*;
 
-use super::cells::FinishedRun;
-use crate::{Error, Result, run::RunRecord};
+use crate::{Error, Result, report::training::cells::FinishedRun, run::RunRecord};
 
-/// One row per run, with the columns of [`runs_table`](super::runs_table); fractions and seconds as
+/// One row per run, with the columns of [`runs_table`](crate::report::training::runs_table); fractions and seconds as
 /// float64, what a run does not have as null.
 ///
 /// # Errors

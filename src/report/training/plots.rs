@@ -1,15 +1,17 @@
 //! Accuracy by class, and what figures of accuracies share.
 
-use super::{
-    cells::{Cell, Group, Spread},
-    diagnostics::by_count,
-    style::{legend_first, styled},
-    tables::factor_text,
-};
 use crate::{
     Result,
     longtail::ShotGroup,
-    report::{Axis, Lines, Mark, Panel, Rendered, Series, colors, render},
+    report::{
+        Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
+        training::{
+            cells::{Cell, Group, Spread},
+            diagnostics::by_count,
+            style::{legend_first, styled},
+            tables::factor_text,
+        },
+    },
     run::RunRecord,
 };
 
@@ -17,12 +19,12 @@ use crate::{
 const NAMED: usize = 20;
 
 /// A fraction as percent.
-pub(super) fn in_percent(s: Spread) -> Spread {
+pub(crate) fn in_percent(s: Spread) -> Spread {
     Spread { mean: 100.0 * s.mean, sd: s.sd.map(|sd| 100.0 * sd), ..s }
 }
 
 /// `series` with means and intervals of one standard deviation; without intervals for a single seed.
-pub(super) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series {
+pub(crate) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series {
     let plain = Series { points: points.iter().map(|(x, s)| (*x, s.mean)).collect(), ..series };
     if points.iter().all(|(_, s)| s.sd.is_none()) {
         return plain;
@@ -32,7 +34,7 @@ pub(super) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series 
 }
 
 /// An axis that holds all points and intervals, from `low` on if it is given.
-pub(super) fn fitted(label: &str, series: &[Series], low: Option<f64>) -> Axis {
+pub(crate) fn fitted(label: &str, series: &[Series], low: Option<f64>) -> Axis {
     let points = series.iter().flat_map(|s| s.points.iter().map(|p| p.1));
     let bars = series.iter().flat_map(|s| s.intervals.iter().flat_map(|i| [i.0, i.1]));
     let values: Vec<f64> = points.chain(bars).filter(|v| v.is_finite()).collect();
@@ -47,12 +49,12 @@ pub(super) fn fitted(label: &str, series: &[Series], low: Option<f64>) -> Axis {
 
 /// Beside each other instead of on top of each other: where number `i` of `n` is drawn, as a part
 /// of the room between two positions (-0.5..=0.5).
-pub(super) fn dodge(i: usize, n: usize, room: f64) -> f64 {
+pub(crate) fn dodge(i: usize, n: usize, room: f64) -> f64 {
     if n < 2 { 0.0 } else { room * (i as f64 / (n - 1) as f64 - 0.5) }
 }
 
 /// Accuracy of each class, classes sorted by training images, one panel per factor.
-pub(super) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
+pub(crate) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
     let mut panels = Vec::new();
     for factor in group.factors() {
         let cells: Vec<&Cell<'_>> = group.at(factor).collect();
@@ -136,7 +138,7 @@ fn shot_groups(order: &[usize], counts: &[u64]) -> Vec<(usize, usize, &'static s
 }
 
 /// What [`accuracy_by_class`] shows, in words that hold for these runs.
-pub(super) fn class_caption(group: &Group<'_>) -> String {
+pub(crate) fn class_caption(group: &Group<'_>) -> String {
     let mut text = "Accuracy of each class, most training images on the left.".to_owned();
     let borders = |r: &RunRecord| shot_groups(&by_count(&r.counts), &r.counts).len() > 1;
     if group.runs().any(borders) {

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Files, ablation, accuracy,
-    cells::Group,
-    comparison, curves, diagnostics, easy, features, numeric, plots, settings,
-    tables::{self, factor_text},
-};
 use crate::{
     Result,
-    report::{Rendered, Table},
+    report::{
+        Rendered, Table,
+        training::{
+            Files, ablation, accuracy,
+            cells::Group,
+            comparison, curves, diagnostics, easy, features, numeric, plots, settings,
+            tables::{self, factor_text},
+        },
+    },
     run::{ClassOrder, DataSetId, RunRecord},
 };
 
 /// Text and files under construction. Every table is written as CSV, every figure as PNG and SVG.
-pub(super) struct Section {
+pub(crate) struct Section {
     stem: String,
-    pub(super) text: String,
-    pub(super) files: Files,
+    pub(crate) text: String,
+    pub(crate) files: Files,
 }
 
 impl Section {
@@ -61,7 +63,7 @@ impl Section {
     }
 }
 
-pub(super) fn set_title(set: DataSetId) -> &'static str {
+pub(crate) fn set_title(set: DataSetId) -> &'static str {
     match set {
         DataSetId::Cifar10 => "CIFAR-10-LT",
         DataSetId::Cifar100 => "CIFAR-100-LT",
@@ -77,7 +79,7 @@ fn order_name(order: ClassOrder) -> String {
 }
 
 /// The part of the report that shows `group`.
-pub(super) fn section(group: &Group<'_>) -> Result<Section> {
+pub(crate) fn section(group: &Group<'_>) -> Result<Section> {
     let mut out = Section::new(group);
     out.paragraph(&format!("## {}, {} class order", set_title(group.set), order_name(group.order)));
     out.paragraph(&class_order_note(group));
@@ -219,7 +221,7 @@ fn trained_features(group: &Group<'_>, out: &mut Section) -> Result<()> {
         out.csv("easy-pairs", &easy::table(group));
     }
     #[cfg(feature = "train")]
-    if let Some(picture) = super::embedding::picture(group)? {
+    if let Some(picture) = crate::report::training::embedding::picture(group)? {
         out.figure(
             "tsne",
             &format!(

@@ -117,7 +117,7 @@ fn letters(place: usize) -> String {
 ///
 /// # Errors
 /// If a recipe cannot be expressed as text.
-pub(super) fn unlike<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Vec<String>> {
+pub(crate) fn unlike<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Vec<String>> {
     let mut seen: BTreeMap<u64, Vec<Values>> = BTreeMap::new();
     for record in records {
         let factor = record.imbalance_factor().to_bits();

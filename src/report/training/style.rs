@@ -1,11 +1,13 @@
 //! How methods look: the same method has the same colour in every figure of every report.
 
-use super::{
-    cells::{Arm, Group, Spread},
-    plots::with_spread,
-};
 use crate::{
-    report::{Mark, Panel, Series},
+    report::{
+        Mark, Panel, Series,
+        training::{
+            cells::{Arm, Group, Spread},
+            plots::with_spread,
+        },
+    },
     run::{Method, MethodLabel, RescomModules},
 };
 
@@ -14,7 +16,7 @@ const ONE_STAGE: usize = 21;
 
 /// The number that decides on a method's colour, dots and dashes: ResCom follows the other methods
 /// and comes before its ablations, those without one module first.
-pub(super) fn number_of(label: MethodLabel) -> usize {
+pub(crate) fn number_of(label: MethodLabel) -> usize {
     let plain = match label.method {
         Method::CrossEntropy => 0,
         Method::BalancedSoftmax => 1,
@@ -33,7 +35,7 @@ pub(super) fn number_of(label: MethodLabel) -> usize {
 }
 
 /// The series of an arm. Several settings of one method share its colour and differ in form.
-pub(super) fn styled(
+pub(crate) fn styled(
     group: &Group<'_>,
     arm: &Arm,
     points: Vec<(f64, Spread)>,
@@ -49,7 +51,7 @@ pub(super) fn styled(
 }
 
 /// The legend lists methods in the order of the tables, also those that the first panel lacks.
-pub(super) fn legend_first(group: &Group<'_>, panels: &mut [Panel]) {
+pub(crate) fn legend_first(group: &Group<'_>, panels: &mut [Panel]) {
     let Some(first) = panels.first_mut() else { return };
     let drawn = std::mem::take(&mut first.series);
     let mark = drawn.first().map_or(Mark::Line, |s| s.mark);

@@ -1,23 +1,26 @@
 //! The tables that the report shows, numbers as people read them; `numeric` has those of the CSV files.
 
-use super::cells::{Cell, FinishedRun, Group, Spread};
 use crate::{
-    report::{Table, published::Published},
+    report::{
+        Table,
+        published::Published,
+        training::cells::{Cell, FinishedRun, Group, Spread},
+    },
     run::RunRecord,
 };
 
 /// A spread in percent, or a dash.
-pub(super) fn percent(spread: Option<Spread>) -> String {
+pub(crate) fn percent(spread: Option<Spread>) -> String {
     spread.map_or_else(|| "–".to_owned(), |s| s.percent())
 }
 
 /// The factor as people write it: 100, 2.5; two decimals are enough for a quotient of counts.
-pub(super) fn factor_text(factor: f64) -> String {
+pub(crate) fn factor_text(factor: f64) -> String {
     format!("{}", (100.0 * factor).round() / 100.0)
 }
 
 /// "resnet32 (64)": the encoder and the width of its features.
-pub(super) fn backbone(record: &RunRecord) -> String {
+pub(crate) fn backbone(record: &RunRecord) -> String {
     let arch = record.recipe.model.arch;
     format!("{} ({})", arch.name(), arch.feature_dim())
 }
@@ -25,7 +28,7 @@ pub(super) fn backbone(record: &RunRecord) -> String {
 /// Method x imbalance factor, top-1 of the last epoch and of the best where that was a choice; beside
 /// them the published number and the difference where the group has any. With "(n = 1)" behind each
 /// number if not all have as many seeds.
-pub(super) fn main_table(group: &Group<'_>) -> Table {
+pub(crate) fn main_table(group: &Group<'_>) -> Table {
     let any_published = !group.all_published().is_empty();
     let mut header = vec!["method".to_owned()];
     for factor in group.factors() {
@@ -69,7 +72,7 @@ fn beside(published: &Published, ours: Option<Spread>) -> String {
 }
 
 /// Every number that was published for the data set at the group's factors, with its source.
-pub(super) fn published_table(group: &Group<'_>) -> Option<Table> {
+pub(crate) fn published_table(group: &Group<'_>) -> Option<Table> {
     let mut table = Table::new([
         "published method",
         "imb",
@@ -100,7 +103,7 @@ pub(super) fn published_table(group: &Group<'_>) -> Option<Table> {
 }
 
 /// Many, medium, few and calibration of the last epoch, one row per cell.
-pub(super) fn groups_table(group: &Group<'_>) -> Table {
+pub(crate) fn groups_table(group: &Group<'_>) -> Table {
     let mut table = Table::new([
         "method",
         "imb",
@@ -141,7 +144,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// Seconds of training per epoch, one row per cell, device and number of threads.
-pub(super) fn time_table(group: &Group<'_>) -> Table {
+pub(crate) fn time_table(group: &Group<'_>) -> Table {
     let mut table = Table::new([
         "method",
         "imb",

@@ -2,17 +2,19 @@
 
 use tch::{Device, Reduction, Tensor};
 
-use super::{
-    super::{
-        host::{HostTensor, HostTensors},
-        smoothing::LabelAwareSmoothing,
-        store::TorchResult,
+use crate::{
+    Error, Result,
+    longtail::ClassCounts,
+    train::{
+        losses::{
+            labels_of, leaf, matrix, on_tensors::Classify, smoothing::LabelAwareSmoothing, wide,
+        },
+        nn::{
+            parameters::TorchResult,
+            tensors::{HostTensor, HostTensors},
+        },
     },
-    labels_of, leaf, matrix,
-    on_tensors::Classify,
-    wide,
 };
-use crate::{Error, Result, longtail::ClassCounts};
 
 /// A classification loss. The types of this module alone implement it.
 pub trait ClassificationLoss: Classify {
@@ -33,7 +35,7 @@ pub trait ClassificationLoss: Classify {
 impl<L: Classify> ClassificationLoss for L {}
 
 /// The labels of these logits, once both fit each other and the loss.
-pub(super) fn fitting<L: Classify + ?Sized>(
+pub(crate) fn fitting<L: Classify + ?Sized>(
     loss: &L,
     logits: &Tensor,
     labels: &HostTensor,
@@ -91,7 +93,7 @@ impl BalancedSoftmax {
     }
 
     /// The prior is taken in float32 arithmetic, as the reference computes it.
-    pub(in super::super) fn on(counts: &ClassCounts, device: Device) -> Self {
+    pub(crate) fn on(counts: &ClassCounts, device: Device) -> Self {
         let prior: Vec<f32> = counts.prior().as_slice().iter().map(|&p| p as f32).collect();
         Self { log_prior: (Tensor::from_slice(&prior) + 1e-9).log().to_device(device) }
     }
@@ -171,7 +173,7 @@ impl LabelAwareLoss {
         Self::on(smoothing, counts, Device::Cpu)
     }
 
-    pub(in super::super) fn on(
+    pub(crate) fn on(
         smoothing: &LabelAwareSmoothing,
         counts: &ClassCounts,
         device: Device,

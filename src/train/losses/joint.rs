@@ -2,23 +2,24 @@
 
 use tch::{Device, Tensor};
 
-use super::{
-    super::{
-        config::{Classification, ContrastiveLossSpec, LossSpec},
-        host::{HostTensor, HostTensors},
-        model::normalise,
-        store::TorchResult,
-    },
-    BalancedSoftmax, ClassBalancedSupCon, ClassificationLoss, ContrastiveLoss, CrossEntropy,
-    FirstView, KeySource, SiameseBalancedSoftmax, SupConLoss,
-    classification::fitting,
-    keys::{Anchors, Pairs},
-    leaf, matrix,
-};
 use crate::{
     Error, Result,
     contrast::Temperature,
     longtail::{ClassCounts, EffectiveNumber},
+    train::{
+        fit::config::{Classification, ContrastiveLossSpec, LossSpec},
+        keys::source::{Anchors, Pairs},
+        losses::{
+            BalancedSoftmax, ClassBalancedSupCon, ClassificationLoss, ContrastiveLoss,
+            CrossEntropy, FirstView, KeySource, SiameseBalancedSoftmax, SupConLoss,
+            classification::fitting, leaf, matrix,
+        },
+        nn::{
+            model::normalise,
+            parameters::TorchResult,
+            tensors::{HostTensor, HostTensors},
+        },
+    },
 };
 
 /// A classification loss and, with a weight, a contrastive one.
@@ -30,13 +31,13 @@ pub struct JointLoss {
 
 /// The parts of one value, scalars.
 #[derive(Debug)]
-pub(in super::super) struct Terms {
+pub(crate) struct Terms {
     /// L_cls.
-    pub(in super::super) cls: Tensor,
+    pub(crate) cls: Tensor,
     /// L_con.
-    pub(in super::super) con: Option<Tensor>,
+    pub(crate) con: Option<Tensor>,
     /// L.
-    pub(in super::super) total: Tensor,
+    pub(crate) total: Tensor,
 }
 
 impl JointLoss {
@@ -72,11 +73,7 @@ impl JointLoss {
         Self::on(spec, counts, Device::Cpu)
     }
 
-    pub(in super::super) fn on(
-        spec: &LossSpec,
-        counts: &ClassCounts,
-        device: Device,
-    ) -> Result<Self> {
+    pub(crate) fn on(spec: &LossSpec, counts: &ClassCounts, device: Device) -> Result<Self> {
         let balanced = || BalancedSoftmax::on(counts, device);
         let momentum = spec.contrast.as_ref().is_some_and(ContrastiveLossSpec::has_key_network);
         // Rows of view 2 pass the encoder, but are not classified.
@@ -103,13 +100,13 @@ impl JointLoss {
     }
 
     /// The part for logits `[N, C]` and labels `[N]`, which need not be those of whole images (mixup).
-    pub(in super::super) fn classification(&self) -> &dyn ClassificationLoss {
+    pub(crate) fn classification(&self) -> &dyn ClassificationLoss {
         &*self.classification
     }
 
     /// The value for rows of one pass: logits `[N, C]`, labels `[N]` (view 1 of all images, then view 2), and
     /// where there is a contrastive part unit rows with their keys.
-    pub(in super::super) fn of(
+    pub(crate) fn of(
         &self,
         logits: &Tensor,
         labels: &Tensor,

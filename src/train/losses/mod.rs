@@ -12,7 +12,7 @@
 //! use rescom::{
 //!     contrast::{HardPairMiner, Temperature},
 //!     longtail::{ClassCounts, EffectiveNumber},
-//!     train::{HostTensor, config::QueueInit, losses::*},
+//!     train::{HostTensor, fit::config::QueueInit, losses::*},
 //! };
 //! # fn main() -> rescom::Result<()> {
 //! let counts = ClassCounts::new(vec![50, 5])?;
@@ -32,50 +32,50 @@
 //! gradient. Training calls these types on its own device; `evaluate` takes and gives host tensors and
 //! computes on the CPU.
 
-mod class_balanced;
 mod classification;
-mod fifo;
 mod joint;
-mod keys;
-mod mined;
-mod queue;
+pub(crate) mod smoothing;
 mod supcon;
 #[cfg(test)]
 mod tests;
 
-pub use class_balanced::ClassBalancedQueue;
+pub use crate::train::keys::{
+    class_balanced::ClassBalancedQueue,
+    fifo::FifoQueue,
+    mined::Mined,
+    queue::KeyQueue,
+    source::{BatchKeys, GivenKeys, KeySource, With},
+};
 pub use classification::{
     BalancedSoftmax, ClassificationLoss, CrossEntropy, FirstView, LabelAwareLoss,
     SiameseBalancedSoftmax,
 };
-pub use fifo::FifoQueue;
 pub use joint::JointLoss;
-pub use keys::{BatchKeys, GivenKeys, KeySource, With};
-pub use mined::Mined;
-pub use queue::KeyQueue;
 pub use supcon::{ClassBalancedSupCon, ContrastiveLoss, SupConLoss};
 
-pub(super) use joint::Terms;
-pub(super) use keys::Anchors;
+pub(crate) use crate::train::keys::source::Anchors;
+pub(crate) use joint::Terms;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    host::{HostData, HostTensor},
-    store::TorchResult,
+use crate::{
+    Error, Result,
+    train::nn::{
+        parameters::TorchResult,
+        tensors::{HostData, HostTensor},
+    },
 };
-use crate::{Error, Result};
 
 /// The same types on tensors of any device: what training calls. The public traits stand on these, so
 /// that no type of torch is part of the public interface.
-pub(super) mod on_tensors {
+pub(crate) mod on_tensors {
     use std::fmt::Debug;
 
     use tch::Tensor;
 
     use super::{
-        super::{host::HostTensors, store::TorchResult},
-        keys::{Anchors, Pairs},
+        super::keys::source::{Anchors, Pairs},
+        super::{nn::parameters::TorchResult, nn::tensors::HostTensors},
     };
     use crate::Result;
 
@@ -133,7 +133,7 @@ pub(super) mod on_tensors {
 }
 
 /// Half types become float32 before anything is exponentiated.
-fn wide(x: &Tensor) -> TorchResult<Tensor> {
+pub(crate) fn wide(x: &Tensor) -> TorchResult<Tensor> {
     match x.kind() {
         Kind::Half | Kind::BFloat16 => x.f_to_kind(Kind::Float),
         _ => Ok(x.shallow_clone()),
@@ -146,7 +146,7 @@ fn leaf(tensor: &Tensor) -> Tensor {
 }
 
 /// Rows of floats `[N, K]` from the host.
-fn matrix(what: &str, given: &HostTensor) -> Result<Tensor> {
+pub(crate) fn matrix(what: &str, given: &HostTensor) -> Result<Tensor> {
     let floats = !matches!(given.data, HostData::I64(_));
     if !floats || given.shape.len() != 2 || given.shape.iter().product::<usize>() != given.len() {
         return Err(Error::input(format!(
@@ -159,7 +159,13 @@ fn matrix(what: &str, given: &HostTensor) -> Result<Tensor> {
 }
 
 /// Labels [n] below `classes` from the host; -1, a key that was never written, where that may be.
-fn labels_of(what: &str, given: &HostTensor, n: i64, least: i64, classes: i64) -> Result<Tensor> {
+pub(crate) fn labels_of(
+    what: &str,
+    given: &HostTensor,
+    n: i64,
+    least: i64,
+    classes: i64,
+) -> Result<Tensor> {
     let Some(values) = given.as_i64().filter(|v| v.len() as i64 == n && given.shape.len() == 1)
     else {
         return Err(Error::input(format!(

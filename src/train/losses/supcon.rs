@@ -2,20 +2,18 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    super::{
-        host::{HostTensor, HostTensors},
-        store::TorchResult,
-    },
-    KeySource,
-    keys::{Anchors, Pairs},
-    labels_of, leaf, matrix,
-    on_tensors::Contrast,
-};
 use crate::{
     Result,
     contrast::Temperature,
     longtail::{ClassCounts, EffectiveNumber},
+    train::{
+        keys::source::{Anchors, Pairs},
+        losses::{KeySource, labels_of, leaf, matrix, on_tensors::Contrast},
+        nn::{
+            parameters::TorchResult,
+            tensors::{HostTensor, HostTensors},
+        },
+    },
 };
 
 /// A contrastive loss. The types of this module alone implement it.
@@ -112,7 +110,7 @@ impl ClassBalancedSupCon {
     }
 
     /// The weights are computed in float64 and rounded to float32, as the reference does.
-    pub(in super::super) fn on(
+    pub(crate) fn on(
         supcon: SupConLoss,
         effective: EffectiveNumber,
         counts: &ClassCounts,

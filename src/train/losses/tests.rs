@@ -1,13 +1,16 @@
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    on_tensors::{Classify, Contrast, Keys, Ring},
-    *,
-};
 use crate::{
     contrast::{HardPairMiner, Temperature},
     longtail::ClassCounts,
-    train::{LabelAwareSmoothing, SmoothingShape, config::QueueInit},
+    train::{
+        LabelAwareSmoothing, SmoothingShape,
+        fit::config::QueueInit,
+        losses::{
+            on_tensors::{Classify, Contrast, Keys, Ring},
+            *,
+        },
+    },
 };
 
 /// Rows that half types hold exactly, so that widening loses nothing: multiples of 1/16.

@@ -1,0 +1,297 @@
+//! Stage 2 of MiSLAS as a run of its own, on the network of a finished run or one from a file (METHOD
+//! section 7): class-balanced batches, the rate falling to 0 along a cosine from the first epoch on. It resumes as
+//! training does.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use rand::Rng as _;
+
+use crate::{
+    Error, Result,
+    data::{BatchOrder, Loader, LoaderOptions},
+    rng::Streams,
+    run::{EpochRecord, Recipe, RunRecord, Stage2Source, WeightsFile, atomic},
+    train::{
+        HostTensors, Images, LabelAwareSmoothing, SmoothingShape,
+        eval::{evaluate::last_and_best, features},
+        fit::{
+            checkpoint,
+            config::SgdSpec,
+            epoch::{EpochSums, evaluation_due},
+            recipe::trainer_spec,
+            run::{
+                Job, Observer, Outcome, Source, diverged, provenance, test_loaders,
+                training_options,
+            },
+            saved::{STAGE2_FILE, SavedRun, not_fitting},
+            stage2::{Stage2, Stage2Spec},
+        },
+        from_safetensors, initial_state,
+        nn::convert::convert,
+    },
+};
+
+/// The network that stage 2 starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// The run that gives data set, subset and recipe, and its network unless a file does.
+    pub run: SavedRun,
+    /// Which network.
+    pub source: Stage2Source,
+    state: HostTensors,
+}
+
+impl Start {
+    /// Takes the newest checkpoint of a finished run. `warn` hears of damaged ones.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the run is not finished, is of stage 2 itself, or its last checkpoint is damaged.
+    pub fn of(run: SavedRun, warn: &mut dyn FnMut(&str)) -> Result<Self> {
+        let place = run.dir.path().display();
+        let Some(record) = run.record()? else {
+            return Err(Error::input(format!(
+                "{place}: the run is not finished; the command that began it goes on with it"
+            )));
+        };
+        if record.stage2.is_some() {
+            return Err(stage2_itself(&run));
+        }
+        let (origin, state) = run.checkpoint(warn)?;
+        let epoch = origin.epoch.unwrap_or_default();
+        if epoch != run.recipe.optim.epochs {
+            return Err(Error::input(format!(
+                "{place}: the newest whole checkpoint is of epoch {epoch} of {}; remove the run folder and train again",
+                run.recipe.optim.epochs
+            )));
+        }
+        let source = Stage2Source {
+            run: record.id,
+            epoch: Some(epoch),
+            checkpoint_sha256: origin.sha256,
+            command: record.provenance.command,
+            weights: None,
+        };
+        Ok(Self { run, source, state })
+    }
+
+    /// Takes the encoder in `file` (a state dict of PyTorch or a checkpoint, saved as safetensors, under any
+    /// of the names that [`convert`] knows), and its classifier where that fits; otherwise the classifier
+    /// begins as the recipe's seed draws it. `run`, finished or not, gives data set, subset and recipe.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file lacks a part of the recipe's encoder, or `run` is one of stage 2;
+    /// [`Error::Io`].
+    pub fn with_weights(run: SavedRun, file: &Path) -> Result<Self> {
+        if run.stage2.is_some() {
+            return Err(stage2_itself(&run));
+        }
+        let bytes = fs::read(file).map_err(Error::io("read", file))?;
+        let name = file.display().to_string();
+        let given = from_safetensors(&name, &bytes)?;
+        let classes = run.counts.classes();
+        let encoder = trainer_spec(&run.recipe, classes).encoder;
+        let mut found = convert(&encoder, classes, None, &given)?;
+        found.missing.retain(|entry| entry.starts_with("encoder."));
+        found.misshapen.retain(|(entry, ..)| entry.starts_with("encoder."));
+        if !found.is_complete() {
+            return Err(Error::input(format!(
+                "{name}: not the encoder of {} ({}); give a file with a {} of {} image channels",
+                run.dir.path().display(),
+                not_fitting(&found),
+                encoder.arch.name(),
+                encoder.in_channels
+            )));
+        }
+        let mut state = found.state;
+        let head = ["linear.weight", "linear.bias"];
+        let classifier = head.iter().all(|entry| state.contains_key(*entry));
+        if !classifier {
+            let mut fresh = initial_state(&encoder, classes, None, run.recipe.run.seed)?;
+            fresh.retain(|entry, _| head.contains(&entry.as_str()));
+            state.extend(fresh);
+        }
+        let source = Stage2Source {
+            run: run.id.clone(),
+            epoch: None,
+            checkpoint_sha256: checkpoint::sha256(&bytes),
+            command: run.provenance.command.clone(),
+            weights: Some(WeightsFile { file: name, classifier }),
+        };
+        Ok(Self { run, source, state })
+    }
+}
+
+fn stage2_itself(run: &SavedRun) -> Error {
+    Error::input(format!(
+        "{}: this is a run of stage 2; name the run that it started from",
+        run.dir.path().display()
+    ))
+}
+
+/// The settings of stage 2 in a recipe, for `classes` classes.
+pub fn stage2_spec(recipe: &Recipe, classes: usize) -> Stage2Spec {
+    let trainer = trainer_spec(recipe, classes);
+    let s = &recipe.stage2;
+    Stage2Spec {
+        encoder: trainer.encoder,
+        smoothing: LabelAwareSmoothing {
+            shape: SmoothingShape::Concave,
+            head: s.smooth_head,
+            tail: s.smooth_tail,
+        },
+        shift_bn: s.shifted_batch_norm,
+        lr_factor: s.lr_factor,
+        sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: s.weight_decay },
+        precision: trainer.precision,
+        channels_last: trainer.channels_last,
+    }
+}
+
+/// The rate of `epoch` (from 1), constant within it: half a cosine from `stage2.lr` in the first epoch
+/// towards 0 after the last.
+pub fn stage2_rate(recipe: &Recipe, epoch: usize) -> f64 {
+    let part = (epoch - 1) as f64 / recipe.stage2.epochs as f64;
+    recipe.stage2.lr * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0
+}
+
+/// Makes the run in `job.dir`, or goes on with it. The training images are those that `start` was
+/// trained on; an epoch draws as many as there are.
+///
+/// # Errors
+/// As [`fit`](crate::train::fit::run::fit); [`Error::Input`] if the folder holds another kind of run, or one that
+/// started from another network.
+pub fn fit_stage2(
+    job: &Job<'_>,
+    start: &Start,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Outcome> {
+    crate::train::set_threads(job.threads);
+    claim(job, start)?;
+    let recipe = job.recipe;
+    let ids = start.run.training_ids(&*job.train)?;
+    let spec = stage2_spec(recipe, start.run.counts.classes());
+    let mut network = Stage2::new(&spec, &start.run.counts, &start.state, job.device)?;
+    let subset = start.run.provenance.subset_sha256.clone();
+    let provenance = provenance(job, subset, network.device_name());
+    // Not the draws of stage 1 over again.
+    let seed = Streams::new(recipe.run.seed).stream("stage2", &[]).next_u64();
+    let options = training_options(recipe, job.threads)?;
+    let options = LoaderOptions { views: 1, order: BatchOrder::ClassBalanced, ..options };
+    let train = Loader::new(Arc::clone(&job.train), &ids, Streams::new(seed), options)?;
+    let (interim, test) = test_loaders(job)?;
+    let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
+    if let Some(changed) = job.dir.provenance(&provenance, resumed.is_some())? {
+        observer.note(&changed);
+    }
+    let (mut done, mut seconds) = (0, 0.0);
+    if let Some((about, state)) = resumed {
+        network.load_state(&state)?;
+        (done, seconds) = (about.epoch, about.seconds);
+    }
+    let mut epochs = job.dir.epochs_until(done)?;
+    let total = recipe.stage2.epochs;
+    observer.begin(total, train.batches(), done);
+    for epoch in done + 1..=total {
+        let began = Instant::now();
+        let Some(mut record) = train_epoch(job, &mut network, &train, epoch, (observer, stop))?
+        else {
+            return Ok(Outcome::Stopped { epoch: epoch - 1 });
+        };
+        let loaders = (interim.as_ref(), &test);
+        let place = (epoch, total);
+        record.test = evaluation_due(job, &mut network, loaders, &start.run.counts, place)?;
+        seconds += began.elapsed().as_secs_f64();
+        job.dir.append_epoch(&record)?;
+        checkpoint::save(job.dir, epoch, &network.state()?, seconds, recipe.run.keep_checkpoints)?;
+        observer.epoch(&record);
+        epochs.push(record);
+    }
+    features::of_finished(&mut network, job, &start.run.counts, total)?;
+    let (last, best) = last_and_best(&mut epochs)?;
+    let record = RunRecord {
+        id: job.id.to_owned(),
+        recipe: recipe.clone(),
+        marks: job.marks.clone(),
+        provenance,
+        stage2: Some(start.source.clone()),
+        counts: start.run.counts.as_slice().to_vec(),
+        class_names: job.train.class_names().to_vec(),
+        last,
+        best,
+        epochs,
+        seconds,
+    };
+    job.dir.finish(&record)?;
+    Ok(Outcome::Finished(Box::new(record)))
+}
+
+/// Marks the folder as one of stage 2 from this start, or finds that it is.
+fn claim(job: &Job<'_>, start: &Start) -> Result<()> {
+    let mark = job.dir.file(STAGE2_FILE);
+    let refused = |what: String| {
+        Err(Error::input(format!(
+            "{} holds {what}; use another --out, or remove that folder",
+            job.dir.path().display()
+        )))
+    };
+    if mark.exists() {
+        let there: Stage2Source = atomic::read_json(&mark)?;
+        if there.is_same(&start.source) {
+            return Ok(());
+        }
+        let short = |s: &Stage2Source| s.checkpoint_sha256.chars().take(12).collect::<String>();
+        return refused(format!(
+            "a stage 2 of {} with checkpoint {}, now it is {} with {}",
+            there.run,
+            short(&there),
+            start.source.run,
+            short(&start.source)
+        ));
+    }
+    if job.dir.file("epochs.jsonl").exists() {
+        return refused("a run that is not of stage 2".into());
+    }
+    let subset = start.run.dir.file("subset.json");
+    let bytes = fs::read(&subset).map_err(Error::io("read", &subset))?;
+    atomic::write(&job.dir.file("subset.json"), &bytes)?;
+    atomic::write_json(&mark, &start.source)
+}
+
+/// Trains one epoch; none if asked to stop.
+fn train_epoch(
+    job: &Job<'_>,
+    network: &mut Stage2,
+    train: &Loader<Source>,
+    epoch: usize,
+    (observer, stop): (&mut dyn Observer, &AtomicBool),
+) -> Result<Option<EpochRecord>> {
+    let lr = stage2_rate(job.recipe, epoch);
+    let start = Instant::now();
+    let mut sums = EpochSums::default();
+    for (number, batch) in train.epoch(epoch as u64).enumerate() {
+        let batch = batch?;
+        let (h, w, c) = batch.shape;
+        let shape = [batch.labels.len(), c, h, w];
+        let images = Images { values: &batch.images, shape };
+        let outcome = network.step(images, &batch.labels, lr)?;
+        if !outcome.applied {
+            let place = (epoch, number + 1, &batch.ids[..]);
+            return Err(diverged(job, network.state(), place, &outcome));
+        }
+        sums.add(&outcome);
+        observer.step(epoch, number + 1, outcome.loss);
+        if stop.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(sums.record(epoch, lr, start.elapsed().as_secs_f64())))
+}
