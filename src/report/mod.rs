@@ -7,6 +7,7 @@ pub mod plot;
 pub mod published;
 pub mod sim;
 mod table;
+#[cfg(feature = "train")]
 pub mod training;
 
 pub use plot::{
