@@ -62,15 +62,17 @@ def settings(**values):
     return [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
 
 
-def generated(method, imb="10", dataset="cifar10", **more):
-    """A sweep of one tiny run on generated images."""
+def generated(method, imb="10", dataset="cifar10", data="images", **more):
+    """A sweep of one tiny run on generated images: those that `synthesize` wrote, or `synthetic`, with more of them."""
     tiny = {
-        "data__images_per_class": 40, "model__arch": "resnet20", "model__projection_dim": 16, "optim__epochs": 2,
-        "optim__lr": 0.02, "optim__batch_size": 16, "optim__warmup_epochs": 1, "eval__every": 1, "eval__interim_per_class": 5,
-        "contrast__queue_per_class": 8, "contrast__num_pos": 3, "contrast__num_neg": 40, **more,
+        "data__images_per_class": 32, "model__arch": "resnet20", "model__projection_dim": 16, "optim__epochs": 2,
+        "optim__lr": 0.02, "optim__batch_size": 16, "optim__warmup_epochs": 1, "eval__every": 1,
+        "eval__interim_per_class": 5, "contrast__queue_per_class": 8, "contrast__num_pos": 3, "contrast__num_neg": 40,
+        **more,
     }  # fmt: skip
     command = ["fashion-mnist"] if dataset == "fashion-mnist" else ["cifar", "--dataset", dataset]
-    return [*command, "--imb", imb, "--methods", method, "--data", "synthetic", *settings(**tiny)]
+    place = ["--data", data] + (["--unverified"] if data != "synthetic" else [])
+    return [*command, "--imb", imb, "--methods", method, *place, *settings(**tiny)]
 
 
 def png(path, width, height, label):
@@ -79,8 +81,8 @@ def png(path, width, height, label):
     for y in range(height):
         pixels = ([200 if c == label else (x * 5 + y * 3) % 128 for c in range(3)] for x in range(width))
         rows += b"\0" + bytes(value for pixel in pixels for value in pixel)
-    chunks = b""
-    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+    chunks, about = b"", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    for kind, data in ((b"IHDR", about), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
         chunks += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
@@ -126,7 +128,8 @@ def write_safetensors(path, parts):
 
 
 class Recorder:
-    """Runs the programs into one folder and collects what they computed, part by part."""
+    """Runs the programs into one folder and collects what they computed, part by part. Each part has a folder in which
+    the programs are started, so that a run's command names no place outside and is found again in a copy."""
 
     def __init__(self, programs, out, jobs, before=None, data=None):
         self.programs, self.out, self.jobs = programs.resolve(), out.resolve(), jobs
@@ -134,7 +137,8 @@ class Recorder:
         self.part, self.runs, self.claims = None, {}, {}
         for program in PROGRAMS:
             if not os.access(self.programs / program, os.X_OK):
-                raise GuardError(f"{self.programs}: no program {program}; build it: cargo build --release --features train --bins")
+                how = "cargo build --release --features train --bins"
+                raise GuardError(f"{self.programs}: no program {program}; build it: {how}")
 
     def record(self, part):
         """Runs `part` anew and writes its digest."""
@@ -179,6 +183,9 @@ class Recorder:
 
     def repro(self, *args):
         return self.call("rescom-repro", args)
+
+    def synthesize(self, folder="images"):
+        self.repro("data", "synthesize", "--train", 32, "--test", 10, "--out", folder)
 
     def sweep(self, name, args):
         """The folder of the one run of a sweep."""
@@ -225,7 +232,7 @@ class Recorder:
             return lambda name: self.keep(name, self.sweep(name, args))
 
         def with_all_that_follows(name):
-            run = self.sweep(name, generated("mislas"))
+            run = self.sweep(name, generated("mislas", data="synthetic"))
             for variant, more in (("stage2", []), ("stage2 shifted", settings(stage2__shifted_batch_norm="true"))):
                 out = self.folder / variant
                 self.repro("stage2", run, "--out", out, "--device", "cpu", *settings(stage2__epochs=2), *more)
@@ -236,15 +243,15 @@ class Recorder:
             self.finished(name, self.sweep(name, generated("rescom")))
 
         def listed(name):
-            root = self.folder / "images"
-            image_list(root)
+            image_list(self.folder / "list of images")
             small = settings(
                 model__arch="resnet20", model__projection_dim=8, optim__epochs=2, optim__batch_size=4,
                 optim__warmup_epochs=1, eval__batch_size=4, eval__every=1, contrast__num_neg=8, contrast__queue_per_class=4,
             )  # fmt: skip
-            args = ["imagenet-lt", "--data", root, "--unverified", "--skip-broken", "--methods", "rescom", *small]
+            args = ["imagenet-lt", "--data", "list of images", "--unverified", "--skip-broken", "--methods", "rescom", *small]
             self.keep(name, self.sweep(name, args))
 
+        self.synthesize()
         chains = {"list": listed, "mislas": with_all_that_follows, "rescom": rescom}
         chains.update({m: trained(generated(m)) for m in METHODS if m not in chains})
         for name, args in {
@@ -256,8 +263,8 @@ class Recorder:
             "ce step": generated("ce", data__profile="step"),
             "ce as released": [*generated("ce"), "--schedule", "as-released"],
             "rescom cosine": generated("rescom", optim__schedule="cosine"),
-            "rescom cifar100": generated("rescom", dataset="cifar100", data__images_per_class=10),
-            "rescom grey": generated("rescom", dataset="fashion-mnist"),
+            "rescom cifar100": generated("rescom", "4", "cifar100", "synthetic", data__images_per_class=4),
+            "rescom grey": generated("rescom", dataset="fashion-mnist", data="synthetic"),
         }.items():
             chains[name] = trained(args)
         return chains
@@ -284,6 +291,7 @@ class Recorder:
             self.repro(*args, "--out", whole)
             self.ends_alike(name, args, whole)
 
+        self.synthesize()
         return {"killed rescom": trained, "killed stage2": stage2}
 
     def ends_alike(self, name, args, whole):
@@ -329,10 +337,11 @@ class Recorder:
             self.make_old(made)
         return {"finished": self.old_finished, "unfinished": self.old_unfinished, "records": self.old_records}
 
-    OLD_FINISHED = [*generated("rescom"), "--threads", "1", "--device", "cpu"]
-    OLD_UNFINISHED = [*generated("rescom", optim__epochs=3), "--threads", "1", "--device", "cpu"]
+    OLD_FINISHED = [*generated("rescom", data="made/images"), "--threads", "1", "--device", "cpu"]
+    OLD_UNFINISHED = [*generated("rescom", data="made/images", optim__epochs=3), "--threads", "1", "--device", "cpu"]
 
     def make_old(self, made):
+        self.synthesize("made/images")
         self.repro(*self.OLD_FINISHED, "--out", made / "finished")
         run = only_run(made / "finished")
         self.repro("stage2", run, "--device", "cpu", *settings(stage2__epochs=2), "--out", made / "finished/stage2")
@@ -366,10 +375,11 @@ class Recorder:
         self.repro("compare", work, FIXTURE, "--exact")
         for line in self.repro("report", work, "--json", "--out", written).splitlines():
             record = json.loads(line)
-            read, run = record_numbers(record), record["id"]
-            self.runs[f"{name} {run}"] = {**nothing(), "numbers": read, "epochs": len(record["epochs"])}
-            there = record_numbers(json.loads((FIXTURE / run / "record.json").read_text()))
-            self.claim(f"{run} is read as it was written", list(differences({**nothing(), "numbers": there}, self.runs[f"{name} {run}"])))
+            run, read = record["id"], {**nothing(), "numbers": record_numbers(record), "epochs": len(record["epochs"])}
+            there = json.loads((FIXTURE / run / "record.json").read_text())
+            there = {**nothing(), "numbers": record_numbers(there)}
+            self.runs[f"{name} {run}"] = read
+            self.claim(f"{run} is read as it was written", list(differences(there, read)))
         made = files_digest(written)
         # Its tables as files may be laid out anew; the numbers in report.md are to stay.
         words = {**made["files"], **made["words"]}
@@ -551,7 +561,8 @@ def arguments():
     one.add_argument("before", type=Path, metavar="BEFORE")
     one.add_argument("after", type=Path, metavar="AFTER")
     one.add_argument("--programs", type=Path, metavar="DIR", help="let rescom-repro in DIR compare every run too, with --exact")
-    add("check", "compare the working tree with a commit", "run", "compare").add_argument("--base", required=True, metavar="COMMIT")
+    one = add("check", "compare the working tree with a commit", "run", "compare")
+    one.add_argument("--base", required=True, metavar="COMMIT")
     add("selftest", "show that the comparison can fail")
     return parser.parse_args()
 

@@ -118,7 +118,7 @@ class Comparison(unittest.TestCase):
         header["conv.weight"]["shape"] = [4]
         header["step"]["dtype"] = "F64"
         write()
-        self.different("methods: ce: tensor checkpoint-0002/conv.weight differs", "methods: ce: tensor checkpoint-0002/step differs")
+        self.different(*(f"methods: ce: tensor checkpoint-0002/{name} differs" for name in ("conv.weight", "step")))
 
     def test_tensors_that_come_and_go(self):
         golden.write_safetensors(self.run_folder / "checkpoint-0002.safetensors", {"conv": ("F32", [1], bytes(4))})
@@ -204,7 +204,8 @@ class Comparison(unittest.TestCase):
         self.assertTrue(golden_digest.compare(empty, empty)[0])
 
     def test_numbers_of_a_reports_tables_whatever_is_written_around_them(self):
-        report, text = self.study / "table.md", "Text.\n\n| method | top-1 |\n| --- | ---: |\n| ce | 8.8 ± 0.1 |\n| rescom | – |\n"
+        report = self.study / "table.md"
+        text = "Text.\n\n| method | top-1 |\n| --- | ---: |\n| ce | 8.8 ± 0.1 |\n| rescom | – |\n"
         report.write_text(text)
         before = golden_digest.table_numbers(report)
         self.assertEqual(list(before.values()), ["8.8 ± 0.1", "–"])
