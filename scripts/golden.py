@@ -397,11 +397,11 @@ def only_run(out):
 # ---------------------------------------------------------------- base and working tree
 
 
-def exact(before, after, programs):
+def exact(before, after, parts, programs):
     """What the program's own `compare --exact` says of every run that both records hold."""
     wrong, count = [], 0
     old, new = (read_digest(folder).get("parts", {}) for folder in (before, after))
-    for part in old.keys() & new.keys():
+    for part in (part for part in parts if part in old and part in new):
         for name, run in new[part]["runs"].items():
             then = old[part]["runs"].get(name, {}).get("folder")
             if then and (before / then / "record.json").exists():
@@ -412,11 +412,11 @@ def exact(before, after, programs):
     return wrong, [] if wrong else [f"compare --exact: {count} runs equal"]
 
 
-def report(before, after, options, parts=None, programs=None):
+def report(before, after, options, programs):
     """Prints the comparison; its exit code."""
-    wrong, remarks, equal = compare(before, after, parts, options.new_ok, options.strict)
+    wrong, remarks, equal = compare(before, after, options.part, options.new_ok, options.strict)
     if programs:
-        unlike, alike = exact(before, after, programs)
+        unlike, alike = exact(before, after, options.part or PARTS, programs)
         wrong, equal = wrong + unlike, equal + alike
     for line in equal + [f"note: {line}" for line in remarks]:
         say(line)
@@ -516,7 +516,7 @@ def check(options):
     recorder = Recorder(after / "programs", after, options.jobs, before, options.data)
     for part in options.part:
         recorder.record(part)
-    code = report(before, after, options, options.part, after / "programs")
+    code = report(before, after, options, after / "programs")
     if code:
         say(f"what was compared: {before} and {after}")
     else:
@@ -541,9 +541,11 @@ def arguments():
 
     def add(name, about, *kinds):
         one = commands.add_parser(name, help=about)
+        if kinds:
+            parts = "all, or some of " + ", ".join(PARTS)
+            usual = {"default": None} if name == "compare" else {"default": "all"}
+            one.add_argument("--part", type=part_list, metavar="PART,...", help=parts, **usual)
         if "run" in kinds:
-            parts = "all (default), or some of " + ", ".join(PARTS)
-            one.add_argument("--part", type=part_list, default="all", metavar="PART,...", help=parts)
             one.add_argument("--jobs", type=int, default=2, help="runs side by side, each with one thread (default 2)")
             one.add_argument("--data", metavar="DIR", help="where Fashion-MNIST lies (default: where the program looks)")
         if "compare" in kinds:
@@ -576,7 +578,7 @@ def main():
             say(f"FAILED {line}")
         return 1 if failed else 0
     if options.command == "compare":
-        return report(options.before, options.after, options, programs=options.programs)
+        return report(options.before, options.after, options, options.programs)
     if options.command == "check":
         return check(options)
     return subprocess.run([sys.executable, REPOSITORY / "tests/golden_test.py"]).returncode

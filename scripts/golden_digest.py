@@ -175,7 +175,8 @@ def compare(before, after, parts=None, new_ok=False, strict=False):
             words = [f"{part}: {run}: words and figures: {line}" for line in differences(*loose, words=True)]
             (wrong if strict else remarks).extend(words)
         if len(wrong) == count:
-            equal.append(f"{part}: {summary(old)} equal; {len(claims)} claims hold")
+            held = f"; {len(claims)} claims hold" if claims else ""
+            equal.append(f"{part}: {summary(old)} equal{held}")
     return wrong, remarks, equal
 
 
