@@ -11,6 +11,8 @@
 mod backbones;
 #[path = "reference/fixtures.rs"]
 mod fixtures;
+#[path = "training/gradients.rs"]
+mod gradients;
 #[path = "reference/losses.rs"]
 mod losses;
 #[path = "reference/metrics.rs"]

@@ -7,8 +7,12 @@
 mod common;
 #[path = "training/convert.rs"]
 mod convert;
+#[path = "training/examples.rs"]
+mod examples;
 #[path = "training/exchange.rs"]
 mod exchange;
+#[path = "training/gradients.rs"]
+mod gradients;
 #[path = "training/losses.rs"]
 mod losses;
 #[path = "training/oracle.rs"]
