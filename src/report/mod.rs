@@ -7,6 +7,7 @@ pub mod plot;
 pub mod published;
 pub mod sim;
 mod table;
+mod template;
 #[cfg(feature = "train")]
 pub mod training;
 
@@ -14,7 +15,8 @@ pub use plot::{
     axis::Axis,
     canvas::{Align, Canvas, Figure, Rendered, Rgb, colors, render},
     heatmap::{HeatMap, HeatPanel, sequential},
-    lines::{Legend, Lines, Mark, Panel, Series, Shape},
+    lines::{Legend, Lines},
+    series::{Mark, Panel, Series, Shape},
     sheet::{ContactSheet, Tile},
 };
 pub use table::{Table, interval, significant};
