@@ -5,13 +5,12 @@
 
 use rand::RngExt as _;
 use rescom::{
-    contrast::{HardPairMiner, Temperature},
     longtail::{ClassCounts, EffectiveNumber},
     rng::Streams,
     train::losses::{
-        BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon, JointLoss,
-        KeyQueue as _, KeySource as _, Mined, QueueInit, SiameseBalancedSoftmax, SupConLoss,
-        unit_rows,
+        BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon, HardPairMiner,
+        JointLoss, KeyQueue as _, KeySource as _, Mined, QueueInit, SiameseBalancedSoftmax,
+        SupConLoss, Temperature, unit_rows,
     },
 };
 use tch::{
@@ -73,7 +72,7 @@ fn batch(step: u64, streams: Streams) -> (Tensor, Tensor) {
 }
 
 /// Trains and gives the loss of every step, in nats.
-pub fn train() -> rescom::Result<Vec<f64>> {
+pub(crate) fn train() -> rescom::Result<Vec<f64>> {
     let counts = ClassCounts::new(COUNTS.to_vec())?;
     let device = Device::cuda_if_available();
     let vs = nn::VarStore::new(device);

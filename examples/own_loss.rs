@@ -4,11 +4,10 @@
 //! `cargo run --features train --example own_loss`
 
 use rescom::{
-    contrast::Temperature,
     longtail::ClassCounts,
     train::losses::{
         BalancedSoftmax, BatchKeys, ClassificationLoss, JointLoss, KeySource as _, SupConLoss,
-        unit_rows,
+        Temperature, unit_rows,
     },
 };
 use tch::{Device, Kind, Tensor};
@@ -32,7 +31,7 @@ impl ClassificationLoss for FocalLoss {
 }
 
 /// The joint loss of some rows in nats, and the norm of its gradient in the logits.
-pub fn focal_and_contrastive(gamma: f64) -> rescom::Result<(f64, f64)> {
+pub(crate) fn focal_and_contrastive(gamma: f64) -> rescom::Result<(f64, f64)> {
     let counts = ClassCounts::new(vec![500, 100, 20])?;
     let prior: Vec<f32> =
         BalancedSoftmax::new(&counts).log_prior().iter().map(|&x| x as f32).collect();
