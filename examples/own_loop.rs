@@ -52,14 +52,9 @@ impl Network {
 /// classes have images. The noise differs between the views.
 fn batch(step: u64, streams: Streams) -> (Tensor, Tensor) {
     let mut rng = streams.stream("batch", &[step]);
-    let total = COUNTS.iter().sum::<u64>();
-    let labels: Vec<usize> = (0..BATCH)
-        .map(|_| {
-            let mut left = rng.random_range(0..total);
-            COUNTS.iter().position(|&n| left.checked_sub(n).map(|l| left = l).is_none())
-        })
-        .map(|class| class.unwrap_or_default())
-        .collect();
+    let pool = COUNTS.iter().enumerate().flat_map(|(class, &n)| vec![class; n as usize]);
+    let pool: Vec<usize> = pool.collect();
+    let labels: Vec<usize> = (0..BATCH).map(|_| pool[rng.random_range(0..pool.len())]).collect();
     let mut pixels = vec![0f32; 2 * BATCH * SIDE * SIDE];
     for (row, image) in pixels.chunks_mut(SIDE * SIDE).enumerate() {
         image.iter_mut().for_each(|x| *x = rng.random_range(-1.0..1.0));
