@@ -3,9 +3,9 @@
 use rescom::{
     contrast::{HardPairMiner, Temperature},
     longtail::EffectiveNumber,
+    run::{ContrastSpec, Keys, LossSpec, Miner, QueueInit},
     train::{
         HostData, HostTensor, HostTensors, LabelAwareSmoothing, SmoothingShape,
-        fit::config::{Classification, ContrastiveLossSpec, LossSpec, QueueInit, QueueSpec},
         losses::{
             BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon,
             ClassificationLoss, ContrastiveLoss, CrossEntropy, FifoQueue, FirstView, GivenKeys,
@@ -15,7 +15,7 @@ use rescom::{
     },
 };
 
-use crate::common::{contrast, counts, double, labels, normal, plain, rescom, unit_rows};
+use crate::common::{counts, double, labels, normal, rescom, unit_rows};
 
 const CLASSES: usize = 4;
 const HALF: usize = 6;
@@ -71,21 +71,22 @@ fn keys() -> (GivenKeys, ClassBalancedQueue, FifoQueue) {
 fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
     let inputs = inputs();
     let balanced = || BalancedSoftmax::new(&counts(CLASSES));
-    let plain_supcon = ContrastiveLossSpec { class_balanced_beta: None, ..contrast(DIM, None) };
-    let spec = |classification, siamese, contrast| LossSpec {
-        classification,
-        siamese,
-        contrast: Some(contrast),
-        ..plain()
+    let spec = |classification: &str, views_classified, contrast: &str| LossSpec {
+        classification: classification.try_into().unwrap(),
+        views_classified,
+        contrast: contrast.try_into().ok(),
+        keys: vec![Keys::Batch],
+        miner: Miner::None,
+        mixup: false,
     };
-    let (ce, bs) = (Classification::CrossEntropy, Classification::BalancedSoftmax);
+    let (ce, bs, plain) = ("cross-entropy", "balanced-softmax", "supcon");
     let by_hand = [
-        (spec(ce, false, plain_supcon.clone()), JointLoss::new(FirstView(CrossEntropy)), false),
-        (spec(ce, true, plain_supcon.clone()), JointLoss::new(CrossEntropy), false),
-        (spec(bs, false, plain_supcon.clone()), JointLoss::new(FirstView(balanced())), false),
-        (spec(bs, true, plain_supcon), JointLoss::new(SiameseBalancedSoftmax(balanced())), false),
+        (spec(ce, 1, plain), JointLoss::new(FirstView(CrossEntropy)), false),
+        (spec(ce, 2, plain), JointLoss::new(CrossEntropy), false),
+        (spec(bs, 1, plain), JointLoss::new(FirstView(balanced())), false),
+        (spec(bs, 2, plain), JointLoss::new(SiameseBalancedSoftmax(balanced())), false),
         (
-            spec(bs, true, contrast(DIM, None)),
+            spec(bs, 2, "class-balanced-supcon"),
             JointLoss::new(SiameseBalancedSoftmax(balanced())),
             true,
         ),
@@ -96,7 +97,8 @@ fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
             if weighted { joint.with(0.5, class_balanced()) } else { joint.with(0.5, supcon()) };
         let joint = joint.unwrap();
         let hand = joint.evaluate(&inputs, &BatchKeys).unwrap();
-        let of_spec = JointLoss::of_spec(&spec, &counts(CLASSES)).unwrap();
+        let numbers = rescom(DIM).contrast;
+        let of_spec = JointLoss::of_spec(&spec, &numbers, &counts(CLASSES)).unwrap();
         assert_eq!(hand, of_spec.evaluate(&inputs, &BatchKeys).unwrap(), "{spec:?}");
         let value = loss(&hand);
         let parts = hand["loss_cls"].to_f64()[0] + 0.5 * hand["loss_con"].to_f64()[0];
@@ -192,8 +194,13 @@ fn what_does_not_fit_is_refused_with_a_word_on_it() {
         inputs.remove(name);
         joint.evaluate(&inputs, &BatchKeys).err()
     };
-    let bad_beta = ContrastiveLossSpec { class_balanced_beta: Some(1.0), ..contrast(DIM, None) };
-    let bad_spec = LossSpec { contrast: Some(bad_beta), ..rescom(DIM) };
+    let full = rescom(DIM);
+    let of_numbers =
+        |numbers: ContrastSpec| JointLoss::of_spec(&full.loss, &numbers, &counts(CLASSES)).err();
+    let bad_beta = ContrastSpec { effective_number_beta: 1.0, ..full.contrast };
+    let bad_lambda = ContrastSpec { con_weight: -1.0, ..full.contrast };
+    let unknown = LossSpec { contrast: "triplet".try_into().ok(), ..full.loss.clone() };
+    let unknown = JointLoss::of_spec(&unknown, &full.contrast, &counts(CLASSES)).err();
     let many = HardPairMiner { num_pos: 4, num_neg: 1 };
     let torn = HostTensor { shape: vec![2, 3], data: HostData::F64(vec![0.0; 5]) };
     for (found, words) in [
@@ -228,7 +235,9 @@ fn what_does_not_fit_is_refused_with_a_word_on_it() {
         (no_contrast, "no contrastive part"),
         (without("labels"), "`labels` is missing"),
         (without("features"), "`features` is missing"),
-        (JointLoss::of_spec(&bad_spec, &counts(CLASSES)).err(), "beta"),
+        (of_numbers(bad_beta), "beta"),
+        (of_numbers(bad_lambda), "lambda = -1"),
+        (unknown, "loss.contrast = triplet: there is no such loss; expected one of supcon"),
     ] {
         let e = found.unwrap_or_else(|| panic!("no error for: {words}"));
         assert!(e.exit_code() == 2 && e.to_string().contains(words), "{words}: {e}");
@@ -238,17 +247,4 @@ fn what_does_not_fit_is_refused_with_a_word_on_it() {
     let before = queue.state();
     assert!(queue.push(rows, &large).is_err());
     assert_eq!(queue.state(), before);
-    // The spec's own check says the same of the miner, before anything is built.
-    let spec = LossSpec {
-        contrast: Some(ContrastiveLossSpec {
-            mining: Some(many),
-            ..contrast(
-                DIM,
-                Some(QueueSpec::ClassBalanced { per_class: 3, init: QueueInit::Random }),
-            )
-        }),
-        ..rescom(DIM)
-    };
-    let e = JointLoss::of_spec(&spec, &counts(CLASSES)).unwrap_err();
-    assert!(e.to_string().contains("num_pos = 4: the queue holds only 3"), "{e}");
 }

@@ -5,8 +5,8 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     Error, Result,
     rng::Streams,
+    run::QueueInit,
     train::{
-        fit::config::QueueInit,
         keys::{
             queue::{random_keys, take},
             source::{Anchors, Pairs},

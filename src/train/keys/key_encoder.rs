@@ -6,8 +6,8 @@ use crate::{
     Result,
     contrast::HardPairMiner,
     rng::Streams,
+    run::{Keys, Miner, TrainerSpec},
     train::{
-        fit::config::{ContrastKind, ContrastiveLossSpec, QueueSpec},
         losses::{
             BatchKeys, ClassBalancedQueue, FifoQueue, GivenKeys, KeyQueue, KeySource, Mined,
             on_tensors::Searchable,
@@ -71,28 +71,31 @@ fn kept(
 
 impl StepKeys {
     pub(crate) fn new(
-        spec: &ContrastiveLossSpec,
+        spec: &TrainerSpec,
         model: &Model,
         classes: usize,
         streams: &Streams,
     ) -> Result<Self> {
-        let (device, dim) = (model.device(), spec.projection_dim);
-        let queue = match spec.queue {
-            Some(QueueSpec::ClassBalanced { per_class, init }) => {
+        let (device, dim, numbers) = (model.device(), spec.projection_dim, &spec.contrast);
+        let (per_class, init) = (numbers.queue_per_class, numbers.queue_init);
+        let miner = HardPairMiner { num_pos: numbers.num_pos, num_neg: numbers.num_neg };
+        let miner = (spec.loss.miner == Miner::HardPairs).then_some(miner);
+        let queue = match spec.loss.queue() {
+            Some(Keys::ClassBalancedQueue) => {
                 let ring = ClassBalancedQueue::on(classes, per_class, dim, init, streams, device)?;
-                Some(kept(ring, spec.mining)?)
+                Some(kept(ring, miner)?)
             }
-            Some(QueueSpec::Fifo { len, init }) => {
-                Some(kept(FifoQueue::on(len, dim, init, streams, device)?, spec.mining)?)
+            Some(_) => {
+                let fifo = FifoQueue::on(per_class * classes, dim, init, streams, device)?;
+                Some(kept(fifo, miner)?)
             }
             None => None,
         };
-        let network = match spec.kind {
-            ContrastKind::Momentum { momentum } => {
-                Some(KeyNetwork { model: model.duplicate(), momentum, before: None })
-            }
-            ContrastKind::Supervised => None,
-        };
+        let network = spec.loss.has_key_encoder().then(|| KeyNetwork {
+            model: model.duplicate(),
+            momentum: numbers.encoder_momentum,
+            before: None,
+        });
         Ok(Self { queue, network })
     }
 

@@ -12,7 +12,8 @@
 //! use rescom::{
 //!     contrast::{HardPairMiner, Temperature},
 //!     longtail::{ClassCounts, EffectiveNumber},
-//!     train::{HostTensor, fit::config::QueueInit, losses::*},
+//!     run::QueueInit,
+//!     train::{HostTensor, losses::*},
 //! };
 //! # fn main() -> rescom::Result<()> {
 //! let counts = ClassCounts::new(vec![50, 5])?;
@@ -34,6 +35,7 @@
 
 mod classification;
 mod joint;
+mod registry;
 pub(crate) mod smoothing;
 mod supcon;
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use classification::{
     SiameseBalancedSoftmax,
 };
 pub use joint::JointLoss;
+pub use registry::{check, classification, contrastive};
 pub use supcon::{ClassBalancedSupCon, ContrastiveLoss, SupConLoss};
 
 pub(crate) use crate::train::keys::source::Anchors;

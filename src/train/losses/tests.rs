@@ -3,9 +3,9 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     contrast::{HardPairMiner, Temperature},
     longtail::ClassCounts,
+    run::QueueInit,
     train::{
         LabelAwareSmoothing, SmoothingShape,
-        fit::config::QueueInit,
         losses::{
             on_tensors::{Classify, Contrast, Keys, Ring},
             *,

@@ -1,0 +1,104 @@
+//! The losses by the names that recipes use: a loss of its own file is entered here and nowhere else.
+
+use tch::{Device, Tensor};
+
+use crate::{
+    Error, Result,
+    contrast::Temperature,
+    longtail::{ClassCounts, EffectiveNumber},
+    run::{ContrastSpec, LossName, LossSpec},
+    train::{
+        losses::{
+            BalancedSoftmax, ClassBalancedSupCon, ClassificationLoss, ContrastiveLoss,
+            CrossEntropy, SupConLoss, on_tensors::Classify,
+        },
+        nn::parameters::TorchResult,
+    },
+};
+
+type Classification = Box<dyn ClassificationLoss + Send>;
+type Contrastive = Box<dyn ContrastiveLoss + Send>;
+
+/// Losses of logits, made from the training counts.
+const CLASSIFICATION: &[(&str, fn(&ClassCounts, Device) -> Classification)] = &[
+    ("cross-entropy", |_, _| Box::new(CrossEntropy)),
+    ("balanced-softmax", |counts, device| Box::new(BalancedSoftmax::on(counts, device))),
+];
+
+type MakeContrastive = fn(&ContrastSpec, &ClassCounts, Device) -> Result<Contrastive>;
+
+/// Losses of anchors against keys, made from the recipe's numbers and the training counts.
+const CONTRASTIVE: &[(&str, MakeContrastive)] = &[
+    ("supcon", |numbers, _, _| Ok(Box::new(supcon(numbers)?))),
+    ("class-balanced-supcon", |numbers, counts, device| {
+        let effective = EffectiveNumber::new(numbers.effective_number_beta)?;
+        Ok(Box::new(ClassBalancedSupCon::on(supcon(numbers)?, effective, counts, device)))
+    }),
+];
+
+fn supcon(numbers: &ContrastSpec) -> Result<SupConLoss> {
+    Ok(SupConLoss::new(Temperature::new(numbers.temperature)?))
+}
+
+/// The entry called `name` in one of the lists above; `key` is where the recipe names it.
+fn entry<T: Copy>(list: &[(&str, T)], key: &str, name: &LossName) -> Result<T> {
+    let found = list.iter().find(|(known, _)| *known == name.as_str());
+    found.map(|(_, make)| *make).ok_or_else(|| {
+        let known: Vec<&str> = list.iter().map(|(known, _)| *known).collect();
+        Error::input(format!(
+            "recipe, {key} = {name}: there is no such loss; expected one of {}",
+            known.join(", ")
+        ))
+    })
+}
+
+/// The classification loss called `name`, for classes with these training counts.
+///
+/// # Errors
+/// [`Error::Input`] listing the known names.
+pub fn classification(
+    name: &LossName,
+    counts: &ClassCounts,
+    device: Device,
+) -> Result<Classification> {
+    Ok(entry(CLASSIFICATION, "loss.classification", name)?(counts, device))
+}
+
+/// The contrastive loss called `name`, for classes with these training counts.
+///
+/// # Errors
+/// [`Error::Input`] listing the known names, or for a number that is out of range.
+pub fn contrastive(
+    name: &LossName,
+    numbers: &ContrastSpec,
+    counts: &ClassCounts,
+    device: Device,
+) -> Result<Contrastive> {
+    entry(CONTRASTIVE, "loss.contrast", name)?(numbers, counts, device)
+}
+
+/// That there are losses of the names in `loss`: a plan asks before anything is trained.
+///
+/// # Errors
+/// [`Error::Input`] listing the known names.
+pub fn check(loss: &LossSpec) -> Result<()> {
+    entry(CLASSIFICATION, "loss.classification", &loss.classification)?;
+    if let Some(name) = &loss.contrast {
+        entry(CONTRASTIVE, "loss.contrast", name)?;
+    }
+    Ok(())
+}
+
+impl Classify for Classification {
+    fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
+        (**self).of(logits, labels)
+    }
+
+    fn classes(&self) -> Option<i64> {
+        (**self).classes()
+    }
+
+    fn views(&self) -> i64 {
+        (**self).views()
+    }
+}
