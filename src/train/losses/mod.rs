@@ -53,7 +53,7 @@ pub use classification::{
     SiameseBalancedSoftmax,
 };
 pub use joint::JointLoss;
-pub use registry::{check, classification, contrastive};
+pub use registry::*;
 pub use supcon::{ClassBalancedSupCon, ContrastiveLoss, SupConLoss};
 
 pub(crate) use crate::train::keys::source::Anchors;

@@ -1,4 +1,5 @@
-//! The losses by the names that recipes use: a loss of its own file is entered here and nowhere else.
+//! The losses by the names that recipes use. A new loss of a file of its own is entered here and nowhere else:
+//! its module, its type for users, its name.
 
 use tch::{Device, Tensor};
 
@@ -56,7 +57,7 @@ fn entry<T: Copy>(list: &[(&str, T)], key: &str, name: &LossName) -> Result<T> {
 ///
 /// # Errors
 /// [`Error::Input`] listing the known names.
-pub fn classification(
+pub(crate) fn classification(
     name: &LossName,
     counts: &ClassCounts,
     device: Device,
@@ -68,7 +69,7 @@ pub fn classification(
 ///
 /// # Errors
 /// [`Error::Input`] listing the known names, or for a number that is out of range.
-pub fn contrastive(
+pub(crate) fn contrastive(
     name: &LossName,
     numbers: &ContrastSpec,
     counts: &ClassCounts,
