@@ -9,6 +9,8 @@ mod common;
 mod convert;
 #[path = "training/exchange.rs"]
 mod exchange;
+#[path = "training/logit_adjustment.rs"]
+mod logit_adjustment;
 #[path = "training/losses.rs"]
 mod losses;
 #[path = "training/oracle.rs"]

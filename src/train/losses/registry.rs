@@ -1,6 +1,11 @@
 //! The losses by the names that recipes use. A new loss of a file of its own is entered here and nowhere else:
 //! its module, its type for users, its name.
 
+#[path = "logit_adjustment.rs"]
+mod logit_adjustment;
+
+pub use logit_adjustment::LogitAdjustment;
+
 use tch::{Device, Tensor};
 
 use crate::{
@@ -24,6 +29,7 @@ type Contrastive = Box<dyn ContrastiveLoss + Send>;
 const CLASSIFICATION: &[(&str, fn(&ClassCounts, Device) -> Classification)] = &[
     ("cross-entropy", |_, _| Box::new(CrossEntropy)),
     ("balanced-softmax", |counts, device| Box::new(BalancedSoftmax::on(counts, device))),
+    ("logit-adjustment", |counts, device| Box::new(LogitAdjustment::on(counts, device))),
 ];
 
 type MakeContrastive = fn(&ContrastSpec, &ClassCounts, Device) -> Result<Contrastive>;
