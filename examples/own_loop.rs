@@ -20,8 +20,8 @@ use tch::{
 
 const COUNTS: [u64; 5] = [200, 80, 32, 13, 5];
 const SIDE: usize = 10;
-const BATCH: usize = 32;
-const STEPS: u64 = 80;
+const BATCH: usize = 64;
+const STEPS: u64 = 100;
 /// Width of the features and of the projections.
 const DIM: i64 = 32;
 
@@ -72,13 +72,13 @@ pub(crate) fn train() -> rescom::Result<Vec<f64>> {
     let device = Device::cuda_if_available();
     let vs = nn::VarStore::new(device);
     let network = Network::new(&vs.root());
-    let mut sgd = nn::Sgd { momentum: 0.9, ..Default::default() }.build(&vs, 0.05)?;
+    let mut sgd = nn::Sgd { momentum: 0.9, ..Default::default() }.build(&vs, 0.03)?;
 
     let supcon = SupConLoss::new(Temperature::new(0.2)?);
     let supcon = ClassBalancedSupCon::new(supcon, EffectiveNumber::new(0.999)?, &counts);
     let loss = JointLoss::new(SiameseBalancedSoftmax(BalancedSoftmax::new(&counts)));
     let loss = loss.with(0.5, supcon)?;
-    let (per_class, init) = (8, QueueInit::ExcludeUnfilled);
+    let (per_class, init) = (8, QueueInit::Random);
     let queue = ClassBalancedQueue::random(COUNTS.len(), per_class, DIM as usize, init, 0, device)?;
     let mut queue = Mined::new(queue, HardPairMiner { num_pos: 2, num_neg: 20 })?;
 
@@ -100,8 +100,9 @@ pub(crate) fn train() -> rescom::Result<Vec<f64>> {
 }
 
 fn main() -> rescom::Result<()> {
-    for (step, loss) in train()?.iter().enumerate().filter(|(step, _)| step % 10 == 9) {
-        println!("step {:>3}  loss {loss:.4} nats", step + 1);
+    for (i, ten) in train()?.chunks(10).enumerate() {
+        let mean = ten.iter().sum::<f64>() / ten.len() as f64;
+        println!("steps {:>3} to {:>3}  mean loss {mean:.4} nats", 10 * i + 1, 10 * i + ten.len());
     }
     Ok(())
 }
