@@ -1,11 +1,12 @@
 //! From arguments to a list of runs, each with its resolved recipe.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use rescom::{
     Error, Result,
     run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, ProfileKind, Recipe, RecipeFile},
+    train::trainer_spec,
 };
 use serde::Serialize;
 use toml::Value;
@@ -39,6 +40,11 @@ pub(crate) struct SweepArgs {
     /// Override one value of the recipe, for example optim.epochs=20 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Which class is the head: natural, reversed, or seeded:N for a permutation (N is data.subset-seed,
+    /// which also picks the images). Which classes are rare decides how hard the tail is. Default: the
+    /// recipe's; image lists have their own.
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) class_order: Option<OrderArg>,
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
@@ -77,14 +83,30 @@ pub(crate) enum DryRun {
 }
 
 /// Which class is the head.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrderArg {
     /// The data set's own order.
     Natural,
     /// The last class is the head.
     Reversed,
-    /// A permutation drawn from the subset seed.
-    Seeded,
+    /// A permutation drawn from a seed; without one only in commands that were recorded before a seed had
+    /// to be given.
+    Seeded(Option<u32>),
+}
+
+impl FromStr for OrderArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seed = text.strip_prefix("seeded:").map(str::parse);
+        match (text, seed) {
+            ("natural", _) => Ok(Self::Natural),
+            ("reversed", _) => Ok(Self::Reversed),
+            ("seeded", _) => Ok(Self::Seeded(None)),
+            (_, Some(Ok(seed))) => Ok(Self::Seeded(Some(seed))),
+            _ => Err(format!("expected natural, reversed or seeded:N, N from 0 to {}", u32::MAX)),
+        }
+    }
 }
 
 /// Arguments of `fashion-mnist`.
@@ -100,9 +122,6 @@ pub(crate) struct FashionArgs {
     /// Folder with the four idx files, or `synthetic` for a generated set.
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Which class is the head; which classes are rare decides how hard the tail is.
-    #[arg(long, value_enum, default_value = "natural")]
-    class_order: OrderArg,
     /// Take other images in the same format from --data (no published checksum); the report then says so.
     #[arg(long, requires = "data")]
     unverified: bool,
@@ -116,11 +135,6 @@ impl FashionArgs {
             sets: vec![DataSetId::FashionMnist],
             factors: self.factors.imb.clone(),
             recipe: None,
-            order: match self.class_order {
-                OrderArg::Natural => ClassOrder::Natural,
-                OrderArg::Reversed => ClassOrder::Reversed,
-                OrderArg::Seeded => ClassOrder::Seeded,
-            },
             source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
@@ -169,7 +183,6 @@ impl CifarArgs {
             sets: self.dataset.iter().map(id).collect(),
             factors: self.factors.imb.clone(),
             recipe: None,
-            order: ClassOrder::Natural,
             source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
@@ -186,8 +199,6 @@ pub(crate) struct PlanRequest {
     pub(crate) factors: Vec<f64>,
     /// Name and text of a built-in recipe other than the set's usual one.
     pub(crate) recipe: Option<(&'static str, &'static str)>,
-    /// Which class is the head.
-    pub(crate) order: ClassOrder,
     /// Where the images come from.
     pub(crate) source: Source,
     /// The common arguments.
@@ -203,6 +214,23 @@ pub(crate) struct PlannedRun {
     pub(crate) recipe: Recipe,
     /// Where its values come from.
     pub(crate) marks: Marks,
+}
+
+impl PlannedRun {
+    /// Checks what it asks of images that have `classes` classes, as its trainer will.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the run and what does not fit.
+    pub(crate) fn check(&self, classes: usize) -> Result<()> {
+        let recipe = &self.recipe;
+        let fits = recipe
+            .check_classes(classes)
+            .and_then(|()| trainer_spec(recipe, classes).method.check(classes));
+        fits.map_err(|e| match e {
+            Error::Input(what) => Error::input(format!("{}: {what}", self.id)),
+            other => other,
+        })
+    }
 }
 
 macro_rules! recipe {
@@ -239,6 +267,7 @@ impl PlanRequest {
     /// # Errors
     /// The first argument or recipe value that does not fit.
     pub(crate) fn runs(&self) -> Result<Vec<PlannedRun>> {
+        self.check_args()?;
         let methods =
             self.args.methods.iter().map(|m| m.parse()).collect::<Result<Vec<Method>>>()?;
         let mut runs = Vec::new();
@@ -290,7 +319,7 @@ impl PlanRequest {
         ] {
             file.set_choice(key, value)?;
         }
-        file.set("data.class-order", Value::String(order_name(self.order)))?;
+        self.set_order(&mut file)?;
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
         {
@@ -309,6 +338,53 @@ impl PlanRequest {
         Ok(PlannedRun { id: run_id(&recipe, recipe.method.name.into()), recipe, marks })
     }
 
+    /// The class order, and the seed of a seeded one where the recipe keeps it.
+    fn set_order(&self, file: &mut RecipeFile) -> Result<()> {
+        let (order, seed) = match self.args.class_order {
+            None => return Ok(()),
+            Some(OrderArg::Natural) => (ClassOrder::Natural, None),
+            Some(OrderArg::Reversed) => (ClassOrder::Reversed, None),
+            Some(OrderArg::Seeded(seed)) => (ClassOrder::Seeded, seed),
+        };
+        file.set("data.class-order", Value::String(order_name(order)))?;
+        seed.map_or(Ok(()), |n| file.set("data.subset-seed", Value::Integer(n.into())))
+    }
+
+    /// Refuses what would be dropped without a word: a value of the recipe that an option of its own says
+    /// as well, and a class order where there is none to choose.
+    fn check_args(&self) -> Result<()> {
+        let order = self.args.class_order;
+        if order == Some(OrderArg::Seeded(None)) {
+            return Err(Error::input(
+                "--class-order seeded: of which seed? Write seeded:N, for example seeded:0",
+            ));
+        }
+        let own = |set: &&DataSetId| set.long_tailed_images().is_some();
+        if let (Some(set), Some(_)) =
+            (self.sets.iter().find(own), order.filter(|o| *o != OrderArg::Natural))
+        {
+            return Err(Error::input(format!(
+                "--class-order: {} is long-tailed itself, its lists say which class is the head; leave it out",
+                set.name()
+            )));
+        }
+        let seeded = matches!(order, Some(OrderArg::Seeded(_)));
+        for change in &self.args.set {
+            let by = match key_of(change) {
+                "method.name" => "--methods",
+                "run.seed" => "--seeds",
+                "data.imbalance-factor" => "--imb",
+                "data.class-order" => "--class-order",
+                "data.subset-seed" if seeded => "--class-order",
+                "run.precision" if self.args.precision.is_some() => "--precision",
+                "optim.lr-mode" if self.args.schedule.is_some() => "--schedule",
+                _ => continue,
+            };
+            return Err(Error::input(format!("--set {}: {by} says this; leave --set out", change)));
+        }
+        Ok(())
+    }
+
     fn shard(&self) -> Result<(usize, usize)> {
         let Some(text) = &self.args.shard else { return Ok((0, 1)) };
         let parsed = text
@@ -321,6 +397,11 @@ impl PlanRequest {
             ))),
         }
     }
+}
+
+/// The key of `key=value`.
+fn key_of(change: &str) -> &str {
+    change.split_once('=').map_or(change, |(key, _)| key).trim()
 }
 
 fn order_name(order: ClassOrder) -> String {

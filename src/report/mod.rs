@@ -16,4 +16,4 @@ pub use plot::{
     lines::{Legend, Lines, Mark, Panel, Series, Shape},
     sheet::{ContactSheet, Tile},
 };
-pub use table::{Table, interval, significant};
+pub use table::{Table, aligned, interval, significant};
