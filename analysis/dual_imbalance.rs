@@ -146,9 +146,10 @@ impl Plan {
             }
         }
         let plan = Self { setup, sweeps, stages, sources, notes };
-        let points = plan.sweeps.iter().map(|(_, p)| p).chain(plan.stages.iter().map(|(_, p)| p));
-        let mut setups = [&plan.setup].into_iter().chain(points.flatten().map(|p| &p.setup));
-        setups.try_for_each(fits_into_memory)?;
+        let swept = plan.sweeps.iter().flat_map(|(_, points)| points);
+        let staged = plan.stages.iter().flat_map(|(_, points)| points);
+        fits_into_memory(&plan.setup)?;
+        swept.chain(staged).try_for_each(|point| fits_into_memory(&point.setup))?;
         Ok(plan)
     }
 

@@ -374,7 +374,7 @@ impl PlanRequest {
                 "method.name" => "--methods",
                 "run.seed" => "--seeds",
                 "data.imbalance-factor" => "--imb",
-                "data.class-order" => "--class-order",
+                "data.class-order" if order.is_some() => "--class-order",
                 "data.subset-seed" if seeded => "--class-order",
                 "run.precision" if self.args.precision.is_some() => "--precision",
                 "optim.lr-mode" if self.args.schedule.is_some() => "--schedule",

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::program::{failed, repro, sweep, text};
+use crate::program::{TINY, failed, repro, sweep, text};
 
 const NAME: &str = env!("CARGO_BIN_EXE_rescom-repro");
 
@@ -136,7 +136,7 @@ fn what_an_option_and_set_both_say_is_refused_with_both_named() {
         (&["--set", "method.name=rescom"][..], "--methods"),
         (&["--seeds", "5", "--set", "run.seed=3"], "--seeds"),
         (&["--set", "data.imbalance-factor=7"], "--imb"),
-        (&["--set", "data.class-order=reversed"], "--class-order"),
+        (&["--class-order", "natural", "--set", "data.class-order=reversed"], "--class-order"),
         (&["--class-order", "seeded:1", "--set", "data.subset-seed=2"], "--class-order"),
         (&["--precision", "bf16", "--set", "run.precision=fp32"], "--precision"),
         (&["--schedule", "as-released", "--set", "optim.lr-mode=as-described"], "--schedule"),
@@ -172,7 +172,7 @@ fn standard_error_that_is_full_closed_or_left_stops_no_sweep() {
     for (number, end) in ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true"].into_iter().enumerate() {
         let tmp = tempfile::tempdir().unwrap();
         let out = tmp.path().join(format!("{number}"));
-        let args = common::TINY.join(" ");
+        let args = TINY.join(" ");
         let script = format!(
             "{NAME} fashion-mnist --imb 2,4 --methods ce {args} --set optim.epochs=1 --out {} {end}; echo ${{PIPESTATUS[0]}}",
             out.display()
@@ -210,10 +210,7 @@ fn a_folder_whose_name_is_no_utf_8_takes_a_sweep() {
 
 #[test]
 fn more_threads_than_a_machine_has_use_for_are_capped() {
-    let tmp = tempfile::tempdir().unwrap();
-    let args = ["--imb", "4", "--methods", "ce", "--threads", "5000", "--dry-run=plan"];
-    let args = [&["fashion-mnist", "--out"], &[tmp.path().to_str().unwrap()], &args[..]].concat();
-    let output = repro(&args).output().unwrap();
+    let output = plan(&["fashion-mnist", "--threads", "5000"]);
     let stderr = text(&output.stderr);
     assert!(output.status.success() && stderr.contains("note: --threads 5000: "), "{stderr}");
 }

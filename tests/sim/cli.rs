@@ -2,7 +2,7 @@
 
 use rescom::sim::{Estimate, log_log_slope};
 use serde_json::Value;
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::common::{json, rescom_sim};
 
