@@ -380,7 +380,7 @@ impl PlanRequest {
                 "optim.lr-mode" if self.args.schedule.is_some() => "--schedule",
                 _ => continue,
             };
-            return Err(Error::input(format!("--set {}: {by} says this; leave --set out", change)));
+            return Err(Error::input(format!("--set {change}: {by} says this; leave --set out")));
         }
         Ok(())
     }
