@@ -63,7 +63,7 @@ pub(crate) fn run(
                 "{}: {images} training images, {} epochs of {steps} steps of {} views{}",
                 run.id,
                 run.recipe.optim.epochs,
-                run.recipe.optim.batch_size * run.recipe.method.name.views(),
+                run.recipe.optim.batch_size * run.recipe.loss.views(),
                 seconds.map(|s| format!(", {}", about(s))).unwrap_or_default()
             );
         }

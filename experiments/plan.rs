@@ -5,8 +5,9 @@ use std::{path::PathBuf, str::FromStr};
 use clap::{Args, ValueEnum};
 use rescom::{
     Error, Result,
-    run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, ProfileKind, Recipe, RecipeFile},
-    train::trainer_spec,
+    longtail::ClassOrder,
+    run::{DataSetId, Marks, Method, MethodLabel, Recipe, RecipeFile},
+    train::losses,
 };
 use serde::Serialize;
 use toml::Value;
@@ -40,8 +41,7 @@ pub(crate) struct SweepArgs {
     /// Override one value of the recipe, for example optim.epochs=20 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Which class is the head: natural, reversed, or seeded:N for a permutation (N is data.subset-seed,
-    /// which also picks the images). Which classes are rare decides how hard the tail is. Default: the
+    /// Which class is the head: natural, reversed, or seeded:N for a permutation. Which classes are rare decides how hard the tail is. Default: the
     /// recipe's; image lists have their own.
     #[arg(long, value_name = "ORDER")]
     pub(crate) class_order: Option<OrderArg>,
@@ -82,29 +82,22 @@ pub(crate) enum DryRun {
     Plan,
 }
 
-/// Which class is the head.
+/// `--class-order`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrderArg {
-    /// The data set's own order.
-    Natural,
-    /// The last class is the head.
-    Reversed,
-    /// A permutation drawn from a seed; without one only in commands that were recorded before a seed had
-    /// to be given.
-    Seeded(Option<u32>),
+    /// Which class is the head.
+    Order(ClassOrder),
+    /// `seeded` without its seed, which only commands have that were recorded before it had to be given.
+    WithoutSeed,
 }
 
 impl FromStr for OrderArg {
-    type Err = String;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let seed = text.strip_prefix("seeded:").map(str::parse);
-        match (text, seed) {
-            ("natural", _) => Ok(Self::Natural),
-            ("reversed", _) => Ok(Self::Reversed),
-            ("seeded", _) => Ok(Self::Seeded(None)),
-            (_, Some(Ok(seed))) => Ok(Self::Seeded(Some(seed))),
-            _ => Err(format!("expected natural, reversed or seeded:N, N from 0 to {}", u32::MAX)),
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "seeded" => Ok(Self::WithoutSeed),
+            _ => text.parse().map(Self::Order),
         }
     }
 }
@@ -222,11 +215,7 @@ impl PlannedRun {
     /// # Errors
     /// [`Error::Input`] naming the run and what does not fit.
     pub(crate) fn check(&self, classes: usize) -> Result<()> {
-        let recipe = &self.recipe;
-        let fits = recipe
-            .check_classes(classes)
-            .and_then(|()| trainer_spec(recipe, classes).method.check(classes));
-        fits.map_err(|e| match e {
+        self.recipe.check_for_classes(classes).map_err(|e| match e {
             Error::Input(what) => Error::input(format!("{}: {what}", self.id)),
             other => other,
         })
@@ -319,7 +308,9 @@ impl PlanRequest {
         ] {
             file.set_choice(key, value)?;
         }
-        self.set_order(&mut file)?;
+        if let Some(OrderArg::Order(order)) = self.args.class_order {
+            file.set("data.class-order", Value::String(order.to_string()))?;
+        }
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
         {
@@ -329,6 +320,7 @@ impl PlanRequest {
         }
         self.args.set.iter().try_for_each(|s| file.set_text(s))?;
         let (recipe, marks) = file.resolve()?;
+        losses::check(&recipe.loss)?;
         if recipe.data.set != set {
             let (found, due) = (recipe.data.set.name(), set.name());
             return Err(Error::input(format!(
@@ -338,44 +330,31 @@ impl PlanRequest {
         Ok(PlannedRun { id: run_id(&recipe, recipe.method.name.into()), recipe, marks })
     }
 
-    /// The class order, and the seed of a seeded one where the recipe keeps it.
-    fn set_order(&self, file: &mut RecipeFile) -> Result<()> {
-        let (order, seed) = match self.args.class_order {
-            None => return Ok(()),
-            Some(OrderArg::Natural) => (ClassOrder::Natural, None),
-            Some(OrderArg::Reversed) => (ClassOrder::Reversed, None),
-            Some(OrderArg::Seeded(seed)) => (ClassOrder::Seeded, seed),
-        };
-        file.set("data.class-order", Value::String(order_name(order)))?;
-        seed.map_or(Ok(()), |n| file.set("data.subset-seed", Value::Integer(n.into())))
-    }
-
     /// Refuses what would be dropped without a word: a value of the recipe that an option of its own says
     /// as well, and a class order where there is none to choose.
     fn check_args(&self) -> Result<()> {
         let order = self.args.class_order;
-        if order == Some(OrderArg::Seeded(None)) {
+        if order == Some(OrderArg::WithoutSeed) {
             return Err(Error::input(
                 "--class-order seeded: of which seed? Write seeded:N, for example seeded:0",
             ));
         }
         let own = |set: &&DataSetId| set.long_tailed_images().is_some();
-        if let (Some(set), Some(_)) =
-            (self.sets.iter().find(own), order.filter(|o| *o != OrderArg::Natural))
-        {
+        if let (Some(set), Some(_)) = (
+            self.sets.iter().find(own),
+            order.filter(|o| *o != OrderArg::Order(ClassOrder::Natural)),
+        ) {
             return Err(Error::input(format!(
                 "--class-order: {} is long-tailed itself, its lists say which class is the head; leave it out",
                 set.name()
             )));
         }
-        let seeded = matches!(order, Some(OrderArg::Seeded(_)));
         for change in &self.args.set {
             let by = match key_of(change) {
                 "method.name" => "--methods",
                 "run.seed" => "--seeds",
                 "data.imbalance-factor" => "--imb",
                 "data.class-order" if order.is_some() => "--class-order",
-                "data.subset-seed" if seeded => "--class-order",
                 "run.precision" if self.args.precision.is_some() => "--precision",
                 "optim.lr-mode" if self.args.schedule.is_some() => "--schedule",
                 _ => continue,
@@ -404,23 +383,21 @@ fn key_of(change: &str) -> &str {
     change.split_once('=').map_or(change, |(key, _)| key).trim()
 }
 
-fn order_name(order: ClassOrder) -> String {
-    format!("{order:?}").to_lowercase()
-}
-
 /// Folder name of a run of `recipe`, which is of its method or of stage 2 after it.
 pub(crate) fn run_id(recipe: &Recipe, label: MethodLabel) -> String {
-    let order = match recipe.data.class_order {
+    let data = &recipe.data;
+    let order = match data.class_order {
         ClassOrder::Natural => String::new(),
-        other => format!("-{}", order_name(other)),
+        ClassOrder::Seeded(seed) if seed == u64::from(data.subset_seed) => "-seeded".to_owned(),
+        other => format!("-{}", other.label()),
     };
-    let (set, seed) = (recipe.data.set.name(), recipe.run.seed);
-    match recipe.data.profile {
+    let (set, seed) = (data.set.name(), recipe.run.seed);
+    match data.profile {
         // The counts are the set's own; what differs between published runs is the encoder.
-        ProfileKind::Natural => {
+        None => {
             format!("{set}-{}{order}-{label}-seed{seed}", recipe.model.arch.name())
         }
-        _ => format!("{set}-imb{}{order}-{label}-seed{seed}", recipe.data.imbalance_factor),
+        Some(_) => format!("{set}-imb{}{order}-{label}-seed{seed}", data.imbalance_factor),
     }
 }
 

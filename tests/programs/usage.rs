@@ -116,9 +116,9 @@ fn every_sweep_takes_a_class_order_and_a_seeded_one_says_its_seed() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         let line = text(&output.stdout).lines().next().unwrap().to_owned();
         let run: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert!(run["id"].as_str().unwrap().contains("-seeded-ce-"), "{run}");
+        assert!(run["id"].as_str().unwrap().contains("-seeded-7-ce-"), "{run}");
         let data = &run["recipe"]["data"];
-        assert_eq!((&data["class-order"], &data["subset-seed"]), (&"seeded".into(), &7.into()));
+        assert_eq!(data["class-order"], "seeded:7");
         let bare = failed(&plan(&[command, "--class-order", "seeded"]), 2);
         assert!(bare.contains("seeded:N, for example seeded:0"), "{bare}");
     }
@@ -137,7 +137,6 @@ fn what_an_option_and_set_both_say_is_refused_with_both_named() {
         (&["--seeds", "5", "--set", "run.seed=3"], "--seeds"),
         (&["--set", "data.imbalance-factor=7"], "--imb"),
         (&["--class-order", "natural", "--set", "data.class-order=reversed"], "--class-order"),
-        (&["--class-order", "seeded:1", "--set", "data.subset-seed=2"], "--class-order"),
         (&["--precision", "bf16", "--set", "run.precision=fp32"], "--precision"),
         (&["--schedule", "as-released", "--set", "optim.lr-mode=as-described"], "--schedule"),
     ] {
