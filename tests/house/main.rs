@@ -257,6 +257,29 @@ fn modules_use_only_what_their_row_allows() {
 }
 
 #[test]
+fn files_of_the_programs_use_each_other_in_one_direction() {
+    for folder in ["analysis", "experiments"] {
+        let uses: BTreeMap<String, BTreeSet<String>> = files(folder, ".rs")
+            .iter()
+            .map(|path| {
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                (name, names_from_the_root(&code_only(&read(path))))
+            })
+            .collect();
+        for start in uses.keys() {
+            let mut reached: BTreeSet<&String> = BTreeSet::new();
+            let mut open: Vec<&String> = uses[start].iter().collect();
+            while let Some(next) = open.pop() {
+                assert_ne!(next, start, "{folder}/{start}.rs uses itself in a circle");
+                if let Some(further) = uses.get(next).filter(|_| reached.insert(next)) {
+                    open.extend(further);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn pure_modules_touch_no_file_clock_or_environment() {
     let forbidden = [
         "std::fs",
