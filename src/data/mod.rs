@@ -22,6 +22,7 @@ mod names;
 pub mod npy;
 mod pickle;
 mod records;
+mod regular;
 mod set;
 mod sources;
 pub mod synthetic;

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::regular;
 use crate::{Error, Result};
 
 /// An array of bytes in a file; its header is read, its values are not.
@@ -72,7 +73,7 @@ impl Array {
                 path.display()
             ))
         };
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let mut file = regular::open(path, u64::MAX).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let (header, offset) = header(&mut file).map_err(|e| bad(&e))?;
         let Header { descr, fortran, shape } =
