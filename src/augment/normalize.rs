@@ -1,5 +1,5 @@
 use super::ImageRef;
-use super::canvas::Quad;
+use super::buffers::Quad;
 use crate::{Error, Result};
 
 /// Order of the values of one image in a batch.
