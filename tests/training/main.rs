@@ -5,7 +5,9 @@
 
 mod common;
 mod convert;
+mod examples;
 mod exchange;
+mod gradients;
 mod losses;
 mod oracle;
 #[path = "../fixtures/place.rs"]

@@ -77,7 +77,7 @@ impl Sgd {
         let mut parts = store.split(&self.velocity)?;
         for (part, parameter) in parts.iter_mut().zip(store.layout().parameter_names()) {
             let name = name(parameter);
-            let found = from.get(&name).map(|t| t.to_torch(store.device()));
+            let found = from.get(&name).map(|t| t.to_torch(store.device())).transpose()?;
             match found {
                 Some(value) if value.size() == part.size() && value.kind() == Kind::Float => {
                     part.copy_(&value);
