@@ -18,8 +18,14 @@ pub(super) fn unpack(path: &Path, wanted: &[String], max_bytes: u64) -> Result<M
     use std::fs::File;
     use std::io::{self, BufReader, Read as _};
 
+    use crate::error::quotable;
+
     let broken = |e: io::Error| {
-        Error::input(format!("{}: not a whole .tar.gz ({e}); fetch it again", path.display()))
+        Error::input(format!(
+            "{}: not a whole .tar.gz ({}); fetch it again",
+            path.display(),
+            quotable(&e.to_string())
+        ))
     };
     let file = File::open(path).map_err(Error::io("read", path))?;
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(BufReader::new(file)));

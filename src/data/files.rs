@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::decode::decode;
 use super::{Broken, ImageSource, regular};
 use crate::augment::ImageRef;
+use crate::error::quotable;
 use crate::run::Provenance;
 use crate::{Error, Result};
 
@@ -72,6 +73,7 @@ impl ImageFiles {
                 return wrong("no label");
             };
             let Ok(label) = label.parse::<u32>() else {
+                let label = quotable(label);
                 return wrong(&format!("the label \"{label}\" is not a number from 0"));
             };
             if classes.is_some_and(|classes| label as usize >= classes) {
@@ -353,6 +355,7 @@ mod tests {
         };
         assert!(refused("a.png 0\nb.png\n", None).contains("line 2: no label"));
         assert!(refused("a.png zero\n", None).contains("\"zero\" is not a number"));
+        assert!(refused("a.png \u{1b}[2J\n", None).contains("\"\\u{1b}[2J\" is not a number"));
         assert!(refused("a.png -1\n", None).contains("line 1"));
         assert!(refused("a.png 7\n", Some(7)).contains("label 7 of 7 classes"));
         assert!(refused("../../a.png 0\n", None).contains("leaves the folder"));

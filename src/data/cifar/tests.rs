@@ -227,4 +227,13 @@ fn an_archive_is_read_to_its_checksum() {
     for cut in [1, 4, 8, 9, 600] {
         refused(&whole[..whole.len() - cut]);
     }
+    // What is quoted of a foreign header is one line.
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut tar::Header::new_gnu(), "train\n", std::io::empty()).unwrap();
+    let mut bytes = tar.into_inner().unwrap();
+    bytes[148..156].copy_from_slice(b"\nbroken ");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, &bytes).unwrap();
+    let e = read(&gz.finish().unwrap()).unwrap_err();
+    assert!(e.contains("not a whole .tar.gz") && !e.contains('\n'), "{e}");
 }
