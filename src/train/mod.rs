@@ -15,7 +15,6 @@ pub use eval::{
 };
 pub use fit::{
     checkpoint::inspect,
-    recipe::trainer_spec,
     saved::{Origin, SavedNetwork, SavedRun},
     schedule::learning_rate,
     trainer::{StepOutcome, Trainer},
