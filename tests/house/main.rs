@@ -1,5 +1,5 @@
 //! The rules of the house, read from `ARCHITECTURE.md` and checked against the source; what every recipe
-//! that ships must say.
+//! that ships must say; the links of the pages.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod pages;
 mod recipes;
 
 const MAX_LINES: usize = 600;
@@ -209,9 +210,17 @@ fn every_module_has_a_row_and_says_what_it_never_does() {
             assert!(text.contains(&named), "ARCHITECTURE.md does not name {named}");
         }
     }
-    for folder in
-        ["analysis", "experiments", "tests", "examples", "benches", "reports", "assets", "scripts"]
-    {
+    for folder in [
+        "analysis",
+        "experiments",
+        "docs",
+        "tests",
+        "examples",
+        "benches",
+        "reports",
+        "assets",
+        "scripts",
+    ] {
         assert!(
             text.contains(&format!("| `{folder}/` |")),
             "ARCHITECTURE.md does not say what {folder}/ is for"
@@ -379,9 +388,10 @@ fn source_files_stay_short() {
 fn nothing_names_a_place_on_one_machine() {
     let places = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/")];
     let mut paths: Vec<PathBuf> =
-        ["ARCHITECTURE.md", "README.md", "Makefile", "Cargo.toml", "build.rs", "clippy.toml"]
+        ["Makefile", "Cargo.toml", "build.rs", "clippy.toml", "CITATION.cff"]
             .map(PathBuf::from)
             .into();
+    paths.extend(pages::pages());
     paths.retain(|p| root().join(p).exists());
     for folder in
         ["src", "analysis", "experiments", "tests", "examples", "benches", "scripts", ".ci"]
