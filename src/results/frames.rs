@@ -5,10 +5,10 @@ use polars::prelude::*;
 use super::{Arm, columns::failed, features::Rows, settings};
 use crate::{
     Error, Result,
-    longtail::ShotGroup,
+    longtail::{ClassOrder, ShotGroup},
     run::{
-        ClassOrder, DataSetId, EpochRecord, Evaluation, FeatureSample, ProfileKind, ReliabilityBin,
-        RescomModules, RunFeatures, RunRecord, Space,
+        DataSetId, EpochRecord, Evaluation, FeatureSample, ReliabilityBin, RescomModules,
+        RunFeatures, RunRecord, Space,
     },
 };
 
@@ -180,11 +180,6 @@ fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
 }
 
-/// The name that a recipe's file uses for a value of few.
-fn word(value: impl std::fmt::Debug) -> String {
-    format!("{value:?}").to_lowercase()
-}
-
 fn images_name(record: &RunRecord) -> &'static str {
     match (record.is_synthetic(), record.is_unverified()) {
         (true, _) => "generated",
@@ -211,17 +206,12 @@ fn runs_frame(runs: &[Placed<'_>]) -> PolarsResult<DataFrame> {
         column(runs, |p| value(p.record()))
     }
     let module = |on: fn(RescomModules) -> bool| column(runs, |p| p.arm.modules().map(on));
-    let profile = |r: &RunRecord| match r.recipe.data.profile {
-        ProfileKind::Exp => "exp",
-        ProfileKind::Step => "step",
-        ProfileKind::Natural => "natural",
-    };
     df!(
         "run" => column(runs, |p| p.name.clone()),
         "data_set" => of(runs, |r| r.recipe.data.set.name()),
         "images" => of(runs, images_name),
-        "profile" => of(runs, profile),
-        "class_order" => of(runs, |r| word(r.recipe.data.class_order)),
+        "profile" => of(runs, |r| r.recipe.data.profile_name()),
+        "class_order" => of(runs, |r| r.recipe.data.class_order.label()),
         "imbalance_factor" => of(runs, RunRecord::imbalance_factor),
         "method" => column(runs, |p| p.arm.method.to_string()),
         "setting" => column(runs, |p| p.arm.variant.clone()),
@@ -236,7 +226,7 @@ fn runs_frame(runs: &[Placed<'_>]) -> PolarsResult<DataFrame> {
         "feature_dim" => of(runs, |r| r.recipe.model.arch.feature_dim() as u64),
         "epochs" => of(runs, |r| r.epochs.len() as u64),
         "batch_size" => of(runs, |r| r.recipe.optim.batch_size as u64),
-        "views" => of(runs, |r| r.recipe.method.name.views() as u64),
+        "views" => of(runs, |r| r.recipe.loss.views() as u64),
         "train_images" => of(runs, |r| r.counts.iter().sum::<u64>()),
         "test_images" => of(runs, |r| r.last.images),
         "top1" => of(runs, |r| r.last.top1),

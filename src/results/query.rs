@@ -316,13 +316,14 @@ pub fn gradients_of_runs(frames: &Frames) -> Result<DataFrame> {
     rows.group_by_stable(by).agg(wanted).collect().map_err(failed)
 }
 
-/// Keys of recipes that have several values among runs that are one by `by`.
+/// Keys of recipes that have several values, or none in some, among runs that are one by `by`.
 fn differing(frames: &Frames, by: &[&str]) -> Result<BTreeSet<String>> {
     let rows = of_runs(frames, &frames.recipes, &[]).filter(col("sets_apart"));
     let values = rows
         .group_by_stable(columns(&[by, &["key"]].concat()))
-        .agg([col("value").n_unique().alias("values")])
-        .filter(col("values").gt(lit(1u32)));
+        .agg([col("value").n_unique().alias("values"), len().alias("runs")])
+        .with_column(within(col("runs").max(), by)?.alias("most"))
+        .filter(col("values").gt(lit(1u32)).or(col("runs").lt(col("most"))));
     Ok(values.collect().map_err(failed)?.texts("key")?.into_iter().collect())
 }
 

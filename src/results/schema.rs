@@ -95,7 +95,10 @@ pub const RUNS: Table = Table {
             "profile",
             "how the tail was cut: `exp`, `step`, or `natural` for the set's own counts",
         ),
-        text("class_order", "which class is the head: `natural`, `reversed` or `seeded`"),
+        text(
+            "class_order",
+            "which class is the head: `natural`, `reversed`, `seeded` (by the seed 0) or `seeded-N`",
+        ),
         number(
             "imbalance_factor",
             "ratio",

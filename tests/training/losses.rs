@@ -3,9 +3,9 @@
 use rescom::{
     contrast::{HardPairMiner, Temperature},
     longtail::EffectiveNumber,
+    run::{ContrastSpec, Keys, LossSpec, Miner, QueueInit},
     train::{
         HostTensor, HostTensors, LabelAwareSmoothing, SmoothingShape,
-        fit::config::{Classification, ContrastiveLossSpec, LossSpec, QueueInit, QueueSpec},
         losses::{
             BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon,
             ClassificationLoss, CrossEntropy, FifoQueue, FirstView, GivenKeys, JointLoss, KeyQueue,
@@ -18,7 +18,7 @@ use rescom::{
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    common::{self, contrast, counts, double, labels, normal, plain, rescom},
+    common::{self, counts, double, labels, normal, rescom},
     gradients::{self, host, tensor},
 };
 
@@ -78,21 +78,22 @@ fn keys() -> (GivenKeys, ClassBalancedQueue, FifoQueue) {
 fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
     let inputs = inputs();
     let balanced = || BalancedSoftmax::new(&counts(CLASSES));
-    let plain_supcon = ContrastiveLossSpec { class_balanced_beta: None, ..contrast(DIM, None) };
-    let spec = |classification, siamese, contrast| LossSpec {
-        classification,
-        siamese,
-        contrast: Some(contrast),
-        ..plain()
+    let spec = |classification: &str, views_classified, contrast: &str| LossSpec {
+        classification: classification.try_into().unwrap(),
+        views_classified,
+        contrast: contrast.try_into().ok(),
+        keys: vec![Keys::Batch],
+        miner: Miner::None,
+        mixup: false,
     };
-    let (ce, bs) = (Classification::CrossEntropy, Classification::BalancedSoftmax);
+    let (ce, bs, plain) = ("cross-entropy", "balanced-softmax", "supcon");
     let by_hand = [
-        (spec(ce, false, plain_supcon.clone()), JointLoss::new(FirstView(CrossEntropy)), false),
-        (spec(ce, true, plain_supcon.clone()), JointLoss::new(CrossEntropy), false),
-        (spec(bs, false, plain_supcon.clone()), JointLoss::new(FirstView(balanced())), false),
-        (spec(bs, true, plain_supcon), JointLoss::new(SiameseBalancedSoftmax(balanced())), false),
+        (spec(ce, 1, plain), JointLoss::new(FirstView(CrossEntropy)), false),
+        (spec(ce, 2, plain), JointLoss::new(CrossEntropy), false),
+        (spec(bs, 1, plain), JointLoss::new(FirstView(balanced())), false),
+        (spec(bs, 2, plain), JointLoss::new(SiameseBalancedSoftmax(balanced())), false),
         (
-            spec(bs, true, contrast(DIM, None)),
+            spec(bs, 2, "class-balanced-supcon"),
             JointLoss::new(SiameseBalancedSoftmax(balanced())),
             true,
         ),
@@ -103,7 +104,8 @@ fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
             if weighted { joint.with(0.5, class_balanced()) } else { joint.with(0.5, supcon()) };
         let joint = joint.unwrap();
         let hand = gradients::joint(&joint, &inputs, &BatchKeys);
-        let of_spec = JointLoss::of_spec(&spec, &counts(CLASSES)).unwrap();
+        let numbers = rescom(DIM).contrast;
+        let of_spec = JointLoss::of_spec(&spec, &numbers, &counts(CLASSES)).unwrap();
         assert_eq!(hand, gradients::joint(&of_spec, &inputs, &BatchKeys), "{spec:?}");
         let value = loss(&hand);
         let parts = hand["loss_cls"].to_f64()[0] + 0.5 * hand["loss_con"].to_f64()[0];
@@ -111,6 +113,23 @@ fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
         assert!(!seen.contains(&value), "{spec:?} gives the loss of another");
         seen.push(value);
     }
+}
+
+#[test]
+fn a_loss_of_the_first_view_has_no_gradient_in_the_second() {
+    let inputs = inputs();
+    let (logits, of) = (&inputs["logits"], &inputs["labels"]);
+    let first = gradients::of_logits(&FirstView(CrossEntropy), logits, of);
+    let both = gradients::of_logits(&CrossEntropy, logits, of);
+    let grad = |of: &HostTensors| of["grad_logits"].to_f64();
+    let (first, both) = (grad(&first), grad(&both));
+    let (seen, unseen) = first.split_at(HALF * CLASSES);
+    assert!(unseen.iter().all(|&g| g == 0.0), "{unseen:?}");
+    // The mean is over half as many rows.
+    for (g, b) in seen.iter().zip(&both) {
+        assert!((g - 2.0 * b).abs() < 1e-15, "{g} {b}");
+    }
+    assert!(both[HALF * CLASSES..].iter().any(|&g| g != 0.0));
 }
 
 #[test]
@@ -269,22 +288,16 @@ const MANY: HardPairMiner = HardPairMiner { num_pos: 4, num_neg: 1 };
 
 #[test]
 fn a_spec_is_refused_before_anything_is_built() {
-    let bad_beta = ContrastiveLossSpec { class_balanced_beta: Some(1.0), ..contrast(DIM, None) };
-    let bad_spec = LossSpec { contrast: Some(bad_beta), ..rescom(DIM) };
-    refused(JointLoss::of_spec(&bad_spec, &counts(CLASSES)), "beta");
-    // The spec's own check says the same of the miner, before anything is built.
-    let spec = LossSpec {
-        contrast: Some(ContrastiveLossSpec {
-            mining: Some(MANY),
-            ..contrast(
-                DIM,
-                Some(QueueSpec::ClassBalanced { per_class: 3, init: QueueInit::Random }),
-            )
-        }),
-        ..rescom(DIM)
+    let full = rescom(DIM);
+    let of = |loss: &LossSpec, numbers: ContrastSpec| {
+        JointLoss::of_spec(loss, &numbers, &counts(CLASSES))
     };
-    let words = "num_pos = 4: the queue holds only 3";
-    refused(JointLoss::of_spec(&spec, &counts(CLASSES)), words);
+    let beta = ContrastSpec { effective_number_beta: 1.0, ..full.contrast };
+    refused(of(&full.loss, beta), "beta");
+    refused(of(&full.loss, ContrastSpec { con_weight: -1.0, ..full.contrast }), "lambda = -1");
+    let unknown = LossSpec { contrast: "triplet".try_into().ok(), ..full.loss.clone() };
+    let words = "loss.contrast = triplet: there is no such loss; expected one of supcon";
+    refused(of(&unknown, full.contrast), words);
 }
 
 #[test]

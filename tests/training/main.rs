@@ -8,6 +8,7 @@ mod convert;
 mod examples;
 mod exchange;
 mod gradients;
+mod logit_adjustment;
 mod losses;
 mod oracle;
 #[path = "../fixtures/place.rs"]

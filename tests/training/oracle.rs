@@ -4,12 +4,12 @@ use ndarray::Array2;
 use proptest::prelude::*;
 use rand::seq::SliceRandom as _;
 use rescom::{
-    contrast::{self, ClassBalancedSupCon, LossForm, Temperature},
+    contrast::{self, ClassBalancedSupCon, HardPairMiner, LossForm, Temperature},
     longtail::EffectiveNumber,
     rng::Streams,
+    run::{ContrastSpec, Keys, Miner, QueueInit, TrainerSpec},
     train::{
         HostTensor, HostTensors,
-        fit::config::{HardPairMiner, LossSpec, QueueInit, QueueSpec},
         losses::{
             BatchKeys, ClassBalancedQueue, FifoQueue, GivenKeys, JointLoss, KeySource, Mined,
             SupConLoss,
@@ -49,7 +49,7 @@ fn settings() -> impl Strategy<Value = Setting> {
 }
 
 struct Made {
-    spec: LossSpec,
+    spec: TrainerSpec,
     inputs: HostTensors,
     labels: Vec<usize>,
     /// Keys that count, with their classes.
@@ -94,7 +94,7 @@ impl Setting {
                 .map(|(k, &c)| if self.exclude && k >= filled { -1 } else { c })
                 .collect();
             inputs.insert("fifo.labels".into(), HostTensor::i64(&[n], of.clone()).unwrap());
-            (QueueSpec::Fifo { len: n, init }, counted, of)
+            (Keys::FifoQueue, counted, of)
         } else {
             let filled: Vec<i64> = share.iter().map(|s| (s * (q + 1) as f64) as i64).collect();
             let columns = rows.t().iter().copied().collect();
@@ -110,13 +110,14 @@ impl Setting {
             let counted =
                 (0..n).map(|k| !self.exclude || ((k % q) as i64) < filled[k / q]).collect();
             let of = (0..n).map(|k| (k / q) as i64).collect();
-            (QueueSpec::ClassBalanced { per_class: q, init }, counted, of)
+            (Keys::ClassBalancedQueue, counted, of)
         };
         let mut spec = common::rescom(d);
-        spec.contrast = Some(rescom::train::fit::config::ContrastiveLossSpec {
-            mining: self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg }),
-            ..common::contrast(d, Some(queue))
-        });
+        let (num_pos, num_neg) = self.mining.unwrap_or_default();
+        let numbers = ContrastSpec { queue_per_class: q, queue_init: init, ..spec.contrast };
+        spec.contrast = ContrastSpec { num_pos, num_neg, ..numbers };
+        spec.loss.keys = vec![Keys::Batch, queue];
+        spec.loss.miner = if self.mining.is_some() { Miner::HardPairs } else { Miner::None };
         let kept: Vec<usize> = (0..n).filter(|&k| counted[k]).collect();
         Made {
             spec,
@@ -143,7 +144,9 @@ impl Setting {
     }
 
     fn loss(&self, made: &Made) -> HostTensors {
-        let joint = JointLoss::of_spec(&made.spec, &common::counts(self.classes)).unwrap();
+        let numbers = &made.spec.contrast;
+        let counts = common::counts(self.classes);
+        let joint = JointLoss::of_spec(&made.spec.loss, numbers, &counts).unwrap();
         gradients::joint(&joint, &made.inputs, &*self.keys(made))
     }
 }
@@ -240,7 +243,8 @@ proptest! {
     fn classifying_two_views_is_the_mean_of_both_halves(setting in settings()) {
         let made = setting.make();
         let whole = setting.loss(&made)["loss_cls"].to_f64()[0];
-        let mut one = Made { spec: LossSpec { siamese: false, ..made.spec.clone() }, ..made };
+        let mut one = made;
+        one.spec.loss.views_classified = 1;
         let first = setting.loss(&one)["loss_cls"].to_f64()[0];
         let shape = one.inputs["logits"].shape.clone();
         let mut swapped = one.inputs["logits"].to_f64();

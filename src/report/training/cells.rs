@@ -7,9 +7,10 @@ use polars::prelude::DataFrame;
 
 use crate::{
     Result,
+    longtail::ClassOrder,
     report::published::{Published, published, published_name},
     results::{Arm, Columns as _, FinishedRun, Frames, Spread, query},
-    run::{ClassOrder, DataSetId},
+    run::DataSetId,
 };
 
 /// A class of a cell.
@@ -378,8 +379,7 @@ impl Group {
         let place = |r: &FinishedRun| (r.record.recipe.data.set, r.record.recipe.data.class_order);
         let sections: BTreeSet<_> = runs.iter().map(place).collect();
         let one = |(set, order): (DataSetId, ClassOrder)| {
-            let name = format!("{order:?}").to_lowercase();
-            let frames = query::section(frames, set.name(), &name)?;
+            let frames = query::section(frames, set.name(), &order.label())?;
             let (cells, differences) = (cells(&frames)?, differences(&frames)?);
             Ok(Self { set, order, frames, cells, differences })
         };

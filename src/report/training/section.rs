@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Result,
+    longtail::ClassOrder,
     report::{
         Rendered, Table,
         training::{
@@ -16,7 +17,7 @@ use crate::{
         },
     },
     results::query,
-    run::{ClassOrder, DataSetId},
+    run::DataSetId,
 };
 
 /// Text and figures under construction. Every figure is written as PNG and SVG.
@@ -30,7 +31,7 @@ pub(crate) struct Section {
 
 impl Section {
     fn new(group: &Group) -> Self {
-        let stem = format!("{}-{}-", group.set.name(), order_name(group.order));
+        let stem = format!("{}-{}-", group.set.name(), group.order.label());
         Self { stem, text: String::new(), files: Files::new(), places: Vec::new() }
     }
 
@@ -68,14 +69,10 @@ pub(crate) fn set_title(set: DataSetId) -> &'static str {
     }
 }
 
-fn order_name(order: ClassOrder) -> String {
-    format!("{order:?}").to_lowercase()
-}
-
 /// The part of the report that shows `group`.
 pub(crate) fn section(group: &Group, samples: &Samples<'_>) -> Result<Section> {
     let mut out = Section::new(group);
-    out.paragraph(&format!("## {}, {} class order", set_title(group.set), order_name(group.order)));
+    out.paragraph(&format!("## {}, {} class order", set_title(group.set), group.order.label()));
     out.paragraph(&class_order_note(group));
     main_result(group, &mut out)?;
     same_seeds(group, &mut out);
@@ -252,7 +249,7 @@ fn class_order_note(group: &Group) -> String {
         }
         _ => "",
     };
-    format!("Class order: {}.{warning}{counts}", order_name(group.order))
+    format!("Class order: {}.{warning}{counts}", group.order.label())
 }
 
 /// What the dashes in the columns of the best epoch mean.

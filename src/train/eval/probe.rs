@@ -5,11 +5,9 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     Error, Result,
     rng::Streams,
+    run::{EncoderSpec, Precision},
     train::{
-        fit::{
-            config::{EncoderSpec, Precision},
-            mixup::Mixed,
-        },
+        fit::mixup::Mixed,
         losses::CrossEntropy,
         nn::{
             model::{Model, ModelSpec},
@@ -69,7 +67,7 @@ impl EncoderProbe {
             encoder: spec,
             classes: 1,
             projection_dim: None,
-            precision: Precision::F32,
+            precision: Precision::Fp32,
             channels_last,
         };
         let mut model = Model::new(&model, &Streams::new(0), Device::Cpu);

@@ -4,12 +4,10 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
-    train::{
-        fit::config::SgdSpec,
-        nn::{
-            parameters::{Store, TorchResult},
-            tensors::{HostTensor, HostTensors},
-        },
+    run::SgdSpec,
+    train::nn::{
+        parameters::{Store, TorchResult},
+        tensors::{HostTensor, HostTensors},
     },
 };
 

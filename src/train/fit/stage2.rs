@@ -9,13 +9,10 @@ use crate::{
     Error, Result,
     longtail::ClassCounts,
     rng::Streams,
+    run::{EncoderSpec, Precision, SgdSpec},
     train::{
         eval::evaluate::Outputs,
-        fit::{
-            config::{EncoderSpec, Precision, SgdSpec},
-            sgd::Sgd,
-            trainer::StepOutcome,
-        },
+        fit::{sgd::Sgd, trainer::StepOutcome},
         losses::{ClassificationLoss as _, LabelAwareLoss, LabelAwareSmoothing},
         nn::{
             device::{self, Expected, Images, rows},

@@ -7,9 +7,10 @@ use crate::{
     Error, Result,
     longtail::ClassCounts,
     rng::Streams,
+    run::TrainerSpec,
     train::{
         eval::evaluate::Outputs,
-        fit::{config::TrainerSpec, mixup::Mixup, sgd::Sgd},
+        fit::{mixup::Mixup, sgd::Sgd},
         keys::key_encoder::ContrastKeys,
         losses::{JointLoss, Terms},
         nn::{
@@ -59,30 +60,27 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] for settings that do not fit each other, the classes or the machine.
     pub fn new(spec: &TrainerSpec, counts: &ClassCounts, seed: u64, device: &str) -> Result<Self> {
-        spec.encoder.check()?;
-        spec.method.check(counts.classes())?;
-        spec.sgd.check()?;
+        spec.check_for_classes(counts.classes())?;
         let device = device::device(device)?;
         let streams = Streams::new(seed);
         let model = Model::new(
             &ModelSpec {
                 encoder: &spec.encoder,
                 classes: counts.classes(),
-                projection_dim: spec.method.contrast.as_ref().map(|c| c.projection_dim),
+                projection_dim: spec.head(),
                 precision: spec.precision,
                 channels_last: spec.channels_last,
             },
             &streams,
             device,
         );
-        let contrast = spec.method.contrast.as_ref();
-        let keys = contrast.map(|c| ContrastKeys::new(c, &model, counts.classes(), &streams));
+        let keys = spec.head().map(|_| ContrastKeys::new(spec, &model, counts.classes(), &streams));
         Ok(Self {
             sgd: Sgd::new(model.store()),
-            mixup: spec.method.mixup_alpha.map(|alpha| Mixup::new(alpha, streams)).transpose()?,
+            mixup: spec.loss.mixup.then(|| Mixup::new(spec.mixup_alpha, streams)).transpose()?,
             spec: spec.clone(),
             classes: counts.classes(),
-            loss: JointLoss::of_spec(&spec.method, counts)?,
+            loss: JointLoss::of_spec(&spec.loss, &spec.contrast, counts)?,
             keys: keys.transpose()?,
             model,
             steps: 0,
@@ -149,7 +147,7 @@ impl Trainer {
 
     fn batch(&self, images: Images<'_>, labels: &[i64]) -> Result<(Tensor, Tensor)> {
         let expected = Expected {
-            views: self.spec.method.views(),
+            views: self.spec.loss.views(),
             channels: self.spec.encoder.in_channels,
             classes: self.classes,
         };
@@ -188,7 +186,6 @@ impl Trainer {
         let z = normalise(&raw)?;
         let source = keys.source(made.as_ref().map(|made| (made, labels)))?;
         let terms = self.loss.terms(&logits, &of_rows, Some(&source.pairs(&z, &of_rows)?))?;
-        drop(source);
         let new_keys = made.unwrap_or(z).detach().f_narrow(0, 0, b)?;
         Ok((terms, Some(new_keys)))
     }

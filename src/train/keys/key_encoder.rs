@@ -5,8 +5,8 @@ use tch::{Device, Tensor};
 use crate::{
     Result,
     rng::Streams,
+    run::{Keys, Miner, TrainerSpec},
     train::{
-        fit::config::{ContrastKind, ContrastiveLossSpec, QueueSpec},
         keys::{
             BatchKeys, ClassBalancedQueue, FifoQueue, GivenKeys, HardPairMiner, KeyQueue,
             KeySource, Mined, QueueState, Searchable,
@@ -73,28 +73,32 @@ fn kept(
 
 impl ContrastKeys {
     pub(crate) fn new(
-        spec: &ContrastiveLossSpec,
+        spec: &TrainerSpec,
         model: &Model,
         classes: usize,
         streams: &Streams,
     ) -> Result<Self> {
         let (device, dim, seed) = (model.device(), spec.projection_dim, streams.seed());
-        let queue = match spec.queue {
-            Some(QueueSpec::ClassBalanced { per_class, init }) => {
+        let numbers = &spec.contrast;
+        let (per_class, init) = (numbers.queue_per_class, numbers.queue_init);
+        let miner = HardPairMiner { num_pos: numbers.num_pos, num_neg: numbers.num_neg };
+        let miner = (spec.loss.miner == Miner::HardPairs).then_some(miner);
+        let queue = match spec.loss.queue() {
+            Some(Keys::ClassBalancedQueue) => {
                 let ring = ClassBalancedQueue::random(classes, per_class, dim, init, seed, device)?;
-                Some(kept(ring, spec.mining)?)
+                Some(kept(ring, miner)?)
             }
-            Some(QueueSpec::Fifo { len, init }) => {
-                Some(kept(FifoQueue::random(len, dim, init, seed, device)?, spec.mining)?)
+            Some(_) => {
+                let fifo = FifoQueue::random(per_class * classes, dim, init, seed, device)?;
+                Some(kept(fifo, miner)?)
             }
             None => None,
         };
-        let encoder = match spec.kind {
-            ContrastKind::Momentum { momentum } => {
-                Some(KeyEncoder { model: model.duplicate(), momentum, before: None })
-            }
-            ContrastKind::Supervised => None,
-        };
+        let encoder = spec.loss.has_key_encoder().then(|| KeyEncoder {
+            model: model.duplicate(),
+            momentum: numbers.encoder_momentum,
+            before: None,
+        });
         Ok(Self { queue, encoder })
     }
 

@@ -10,7 +10,7 @@ mod mined;
 mod queue;
 mod source;
 
-pub use crate::{contrast::HardPairMiner, train::fit::config::QueueInit};
+pub use crate::{contrast::HardPairMiner, run::QueueInit};
 pub use class_balanced::ClassBalancedQueue;
 pub use fifo::FifoQueue;
 pub use mined::{Mined, Searchable};

@@ -30,7 +30,12 @@ pub trait ClassificationLoss: Debug {
 
 /// Refuses logits and labels that do not fit each other or a loss of `classes` classes, where it is for so many
 /// alone, over rows of `views` views.
-fn check(logits: &Tensor, labels: &Tensor, classes: Option<i64>, views: i64) -> Result<()> {
+pub(crate) fn check(
+    logits: &Tensor,
+    labels: &Tensor,
+    classes: Option<i64>,
+    views: i64,
+) -> Result<()> {
     let (n, columns) = matrix("logits", logits)?;
     if let Some(expected) = classes.filter(|&c| c != columns) {
         return Err(Error::input(format!(
@@ -46,7 +51,7 @@ fn check(logits: &Tensor, labels: &Tensor, classes: Option<i64>, views: i64) -> 
     check_labels("labels", labels, logits, Some(columns))
 }
 
-fn cross_entropy(logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
     logits.f_cross_entropy_loss::<&Tensor>(labels, None, Reduction::Mean, -100, 0.0)
 }
 

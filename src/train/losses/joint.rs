@@ -4,13 +4,13 @@ use tch::Tensor;
 
 use crate::{
     Error, Result,
-    longtail::{ClassCounts, EffectiveNumber},
+    longtail::ClassCounts,
+    run::{ContrastSpec, LossSpec},
     train::{
-        fit::config::{Classification, ContrastiveLossSpec, LossSpec},
         keys::Pairs,
         losses::{
-            BalancedSoftmax, ClassBalancedSupCon, ClassificationLoss, ContrastiveLoss,
-            CrossEntropy, FirstView, SiameseBalancedSoftmax, SupConLoss, Temperature,
+            ClassificationLoss, ContrastiveLoss, FirstView,
+            registry::{classification, contrastive},
         },
     },
 };
@@ -33,6 +33,14 @@ pub struct Terms {
     pub total: Tensor,
 }
 
+/// Lambda, once it is a weight.
+fn weight(lambda: f64) -> Result<f64> {
+    if lambda.is_finite() && lambda >= 0.0 {
+        return Ok(lambda);
+    }
+    Err(Error::input(format!("joint loss, lambda = {lambda}: expected a number of at least 0")))
+}
+
 impl JointLoss {
     /// The classification loss alone.
     pub fn new(classification: impl ClassificationLoss + Send + 'static) -> Self {
@@ -48,44 +56,23 @@ impl JointLoss {
         lambda: f64,
         contrast: impl ContrastiveLoss + Send + 'static,
     ) -> Result<Self> {
-        if !(lambda.is_finite() && lambda >= 0.0) {
-            return Err(Error::input(format!(
-                "joint loss, lambda = {lambda}: expected a number of at least 0"
-            )));
-        }
-        Ok(Self { contrast: Some((lambda, Box::new(contrast))), ..self })
+        Ok(Self { contrast: Some((weight(lambda)?, Box::new(contrast))), ..self })
     }
 
-    /// What `spec` describes, for classes with these training counts. Its queue, miner and key encoder are not
-    /// part of the loss: the keys are given to [`terms`](Self::terms).
+    /// What a recipe's `[loss]` and `[contrast]` describe, for classes with these training counts. Its queue, miner
+    /// and key encoder are not part of the loss: the keys are given to [`terms`](Self::terms).
     ///
     /// # Errors
-    /// [`Error::Input`] naming a value that is out of range.
-    pub fn of_spec(spec: &LossSpec, counts: &ClassCounts) -> Result<Self> {
-        spec.check(counts.classes())?;
-        let balanced = || BalancedSoftmax::new(counts);
-        let momentum = spec.contrast.as_ref().is_some_and(ContrastiveLossSpec::has_key_network);
+    /// [`Error::Input`] for a name that no loss has, or a value that is out of range.
+    pub fn of_spec(spec: &LossSpec, numbers: &ContrastSpec, counts: &ClassCounts) -> Result<Self> {
+        let every = classification(&spec.classification, counts)?;
         // Rows of view 2 pass the encoder, but are not classified.
-        let first = spec.views() == 2 && !spec.siamese && !momentum;
-        let joint = match (spec.classification, spec.siamese) {
-            (Classification::BalancedSoftmax, true) => {
-                Self::new(SiameseBalancedSoftmax(balanced()))
-            }
-            (Classification::BalancedSoftmax, false) if first => Self::new(FirstView(balanced())),
-            (Classification::BalancedSoftmax, false) => Self::new(balanced()),
-            (Classification::CrossEntropy, _) if first => Self::new(FirstView(CrossEntropy)),
-            (Classification::CrossEntropy, _) => Self::new(CrossEntropy),
-        };
-        let Some(contrast) = &spec.contrast else { return Ok(joint) };
-        let supcon = SupConLoss::new(Temperature::new(contrast.temperature)?);
-        match contrast.class_balanced_beta {
-            Some(beta) => {
-                let effective = EffectiveNumber::new(beta)?;
-                let balanced = ClassBalancedSupCon::new(supcon, effective, counts);
-                joint.with(contrast.con_weight, balanced)
-            }
-            None => joint.with(contrast.con_weight, supcon),
-        }
+        let first = spec.views() == 2 && spec.views_classified == 1 && !spec.has_key_encoder();
+        let classification = if first { Box::new(FirstView(every)) } else { every };
+        let contrast = spec.contrast.as_ref().map(|name| contrastive(name, numbers, counts));
+        let contrast = contrast.transpose()?;
+        let lambda = weight(numbers.con_weight)?;
+        Ok(Self { classification, contrast: contrast.map(|loss| (lambda, loss)) })
     }
 
     /// The part for logits `[N, C]` and labels `[N]`, which need not be those of whole images (mixup).

@@ -39,6 +39,7 @@
 mod classification;
 mod joint;
 mod per_class;
+mod registry;
 mod smoothing;
 mod supcon;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use classification::{
     SiameseBalancedSoftmax,
 };
 pub use joint::{JointLoss, Terms};
+pub use registry::*;
 pub use smoothing::{LabelAwareSmoothing, SmoothingShape};
 pub use supcon::{ClassBalancedSupCon, ContrastiveLoss, SupConLoss};
 

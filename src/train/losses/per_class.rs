@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 use crate::train::nn::{device::upload, parameters::TorchResult, tensors::HostTensor};
 
-/// Constants `[C]`, float32. They move to another device when they are first asked for there, so that a loss is
+/// Constants `[C]`. They move to another device when they are first asked for there, so that a loss is
 /// made without naming one.
 #[derive(Debug)]
 pub(crate) struct PerClass(RefCell<Tensor>);

@@ -3,14 +3,11 @@
 use std::sync::LazyLock;
 
 use rescom::{
-    contrast::Temperature,
+    contrast::{HardPairMiner, Temperature},
     longtail::EffectiveNumber,
+    run::{ContrastSpec, LossSpec, Method, QueueInit, RescomModules},
     train::{
         HostTensor, HostTensors,
-        fit::config::{
-            Classification, ContrastKind, ContrastiveLossSpec, HardPairMiner, LossSpec, QueueInit,
-            QueueSpec,
-        },
         losses::{
             BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon, JointLoss,
             KeySource, Mined, SiameseBalancedSoftmax, SupConLoss,
@@ -22,27 +19,19 @@ use serde_json::Value;
 use super::fixtures::{self, Deviations, File, number, size};
 use crate::gradients;
 
-pub(crate) fn method(case: &Value) -> LossSpec {
-    LossSpec {
-        classification: Classification::BalancedSoftmax,
-        siamese: true,
-        mixup_alpha: None,
-        contrast: Some(ContrastiveLossSpec {
-            con_weight: number(case, "con_weight"),
-            temperature: number(case, "temperature"),
-            projection_dim: size(case, "dim"),
-            class_balanced_beta: Some(number(case, "effective_num_beta")),
-            queue: Some(QueueSpec::ClassBalanced {
-                per_class: size(case, "queue_size_per_cls"),
-                init: QueueInit::Random,
-            }),
-            mining: Some(HardPairMiner {
-                num_pos: size(case, "select_num_pos"),
-                num_neg: size(case, "select_num_neg"),
-            }),
-            kind: ContrastKind::Supervised,
-        }),
-    }
+pub(crate) fn method(case: &Value) -> (LossSpec, ContrastSpec) {
+    let rescom = Method::Rescom(RescomModules::ALL).loss().unwrap();
+    let numbers = ContrastSpec {
+        temperature: number(case, "temperature"),
+        con_weight: number(case, "con_weight"),
+        effective_number_beta: number(case, "effective_num_beta"),
+        queue_per_class: size(case, "queue_size_per_cls"),
+        num_pos: size(case, "select_num_pos"),
+        num_neg: size(case, "select_num_neg"),
+        queue_init: QueueInit::Random,
+        encoder_momentum: 0.999,
+    };
+    (rescom, numbers)
 }
 
 pub(crate) static JOINT_LOSS: LazyLock<()> = LazyLock::new(|| {
@@ -73,7 +62,8 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
     assert_eq!(want.at("cls_num").as_i64(), Some(&listed[..]), "{name}: counts of the manifest");
     assert_eq!(number(case, "balsfx_n"), 0.0, "{name}: a prior inside the contrastive softmax");
     let queue = || {
-        let state = [("queue_list".to_owned(), gradients::tensor(want.at("queue")))].into();
+        let state = [("queue_list".to_owned(), want.at("queue").clone())].into();
+        let state = gradients::queue_state(&state);
         ClassBalancedQueue::from_state(&state, counts.classes(), QueueInit::Random).unwrap()
     };
     let miner = HardPairMiner {
@@ -81,7 +71,8 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
         num_neg: size(case, "select_num_neg"),
     };
     let keys = BatchKeys.and(Mined::new(queue(), miner).unwrap());
-    let joint = JointLoss::of_spec(&method(case), &counts).unwrap();
+    let (loss, numbers) = method(case);
+    let joint = JointLoss::of_spec(&loss, &numbers, &counts).unwrap();
     let got = gradients::joint(&joint, &inputs, &keys);
     for key in ["loss_cls", "loss_con", "loss"] {
         let tolerance = 2e-6 * fixtures::largest(want.at(key)).max(1e-3);
@@ -142,10 +133,11 @@ pub(crate) static QUEUE: LazyLock<()> = LazyLock::new(|| {
             "{name}: classes of the keys"
         );
         let state = [
-            ("queue_list".to_owned(), gradients::tensor(want.at("queue_init"))),
-            ("queue_ptr".to_owned(), gradients::tensor(want.at("ptr_init"))),
+            ("queue_list".to_owned(), want.at("queue_init").clone()),
+            ("queue_ptr".to_owned(), want.at("ptr_init").clone()),
         ];
-        let queue = ClassBalancedQueue::from_state(&state.into(), classes, QueueInit::Random);
+        let state = gradients::queue_state(&state.into());
+        let queue = ClassBalancedQueue::from_state(&state, classes, QueueInit::Random);
         let mut queue = queue.unwrap();
         for s in 0..size(case, "steps") {
             let at = |part: &str| want.at(&format!("step{s}.{part}"));
