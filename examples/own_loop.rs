@@ -59,7 +59,7 @@ fn batch(step: u64, streams: Streams) -> (Tensor, Tensor) {
             let mut left = rng.random_range(0..total);
             COUNTS.iter().position(|&n| left.checked_sub(n).map(|l| left = l).is_none())
         })
-        .map(|class| class.unwrap_or_default())
+        .map(Option::unwrap_or_default)
         .collect();
     let mut pixels = vec![0f32; 2 * BATCH * SIDE * SIDE];
     for (row, image) in pixels.chunks_mut(SIDE * SIDE).enumerate() {

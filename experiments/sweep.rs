@@ -135,8 +135,8 @@ impl Sweep<'_> {
             // Every run on these images, before the first one trains.
             if let Some(images) = &self.images {
                 let classes = images.train.classes();
-                let same_set = self.runs.iter().filter(|r| r.recipe.data.set == set);
-                same_set.map(|r| r.recipe.check_for_classes(classes)).collect::<Result<()>>()?;
+                let mut same_set = self.runs.iter().filter(|r| r.recipe.data.set == set);
+                same_set.try_for_each(|r| r.recipe.check_for_classes(classes))?;
             }
         }
         Ok(self.images.clone())

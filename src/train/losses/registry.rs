@@ -21,14 +21,15 @@ use crate::{
 type Classification = Box<dyn ClassificationLoss + Send>;
 type Contrastive = Box<dyn ContrastiveLoss + Send>;
 
+type MakeClassification = fn(&ClassCounts) -> Classification;
+type MakeContrastive = fn(&ContrastSpec, &ClassCounts) -> Result<Contrastive>;
+
 /// Losses of logits, made from the training counts.
-const CLASSIFICATION: &[(&str, fn(&ClassCounts) -> Classification)] = &[
+const CLASSIFICATION: &[(&str, MakeClassification)] = &[
     ("cross-entropy", |_| Box::new(CrossEntropy)),
     ("balanced-softmax", |counts| Box::new(BalancedSoftmax::new(counts))),
     ("logit-adjustment", |counts| Box::new(LogitAdjustment::new(counts))),
 ];
-
-type MakeContrastive = fn(&ContrastSpec, &ClassCounts) -> Result<Contrastive>;
 
 /// Losses of anchors against keys, made from the recipe's numbers and the training counts.
 const CONTRASTIVE: &[(&str, MakeContrastive)] = &[
