@@ -22,7 +22,6 @@ type Classification = Box<dyn ClassificationLoss + Send>;
 type Contrastive = Box<dyn ContrastiveLoss + Send>;
 
 type MakeClassification = fn(&ClassCounts) -> Classification;
-type MakeContrastive = fn(&ContrastSpec, &ClassCounts) -> Result<Contrastive>;
 
 /// Losses of logits, made from the training counts.
 const CLASSIFICATION: &[(&str, MakeClassification)] = &[
@@ -30,6 +29,8 @@ const CLASSIFICATION: &[(&str, MakeClassification)] = &[
     ("balanced-softmax", |counts| Box::new(BalancedSoftmax::new(counts))),
     ("logit-adjustment", |counts| Box::new(LogitAdjustment::new(counts))),
 ];
+
+type MakeContrastive = fn(&ContrastSpec, &ClassCounts) -> Result<Contrastive>;
 
 /// Losses of anchors against keys, made from the recipe's numbers and the training counts.
 const CONTRASTIVE: &[(&str, MakeContrastive)] = &[
