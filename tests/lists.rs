@@ -176,7 +176,7 @@ fn a_broken_picture_ends_the_sweep_or_is_left_out_and_named() {
     let skipping = ["--methods", "rescom", "--set", "optim.epochs=1", "--skip-broken"];
     let stderr = succeeded(&sweep(&tree, "out", &skipping).output().unwrap());
     assert_eq!(stderr.matches("to find broken ones").count(), 2, "{stderr}");
-    assert!(stderr.contains("1 training and 1 test pictures"), "{stderr}");
+    assert!(stderr.contains("1 training and 1 test images"), "{stderr}");
     let run = tree.out("out").join(RUN);
     let record = json(&run.join("record.json"));
     assert_eq!(record["counts"], serde_json::json!([6, 5, 3]));
@@ -198,6 +198,16 @@ fn a_broken_picture_ends_the_sweep_or_is_left_out_and_named() {
     let found: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(found[0]["test"]["per_class"], record["last"]["per_class"]);
     assert_eq!(found[0]["test"]["images"], 5);
+
+    // Stage 2 leaves out the same images, and its folder names them as the report says it does.
+    let stage2 = repro(&["stage2", "--set", "stage2.epochs=1"]).arg(&run).output().unwrap();
+    succeeded(&stage2);
+    let run2 = tree.out("out").join("imagenet-lt-resnet20-rescom+mislas-seed0");
+    let provenance = json(&run2.join("record.json"))["provenance"].clone();
+    assert_eq!(provenance["skipped_pictures"], serde_json::json!([1, 1]));
+    assert_eq!(fs::read_to_string(run2.join("skipped-pictures.txt")).unwrap(), named);
+    let log = fs::read_to_string(run2.join("log.txt")).unwrap();
+    assert!(log.contains("skipped-pictures.txt names them"), "{log}");
 
     // Checked once per sweep folder, not per run.
     let more = ["--methods", "ce", "--set", "optim.epochs=1", "--skip-broken"];

@@ -109,9 +109,7 @@ pub fn fit(job: &Job<'_>, observer: &mut dyn Observer, stop: &AtomicBool) -> Res
         observer.note(&changed);
     }
     atomic::write_json(&job.dir.file("subset.json"), &session.manifest)?;
-    if let Some(line) = session.left_out()? {
-        observer.note(&line);
-    }
+    name_skipped(job, observer)?;
     let (done, mut seconds) = match resumed {
         Some((about, state)) => {
             session.trainer.load_state(&state)?;
@@ -152,25 +150,6 @@ impl<'a> Session<'a> {
         let (interim, test) = test_loaders(job)?;
         let manifest = chosen.manifest;
         Ok(Self { job, counts, trainer, train, interim, test, manifest, provenance })
-    }
-
-    /// Writes `skipped-pictures.txt` if pictures are left out, and says how many.
-    fn left_out(&self) -> Result<Option<String>> {
-        let [train, test] = self.provenance.skipped_pictures;
-        if train + test == 0 {
-            return Ok(None);
-        }
-        let sets = [("training", &self.job.train), ("test", &self.job.test)];
-        let lines = sets.into_iter().flat_map(|(name, set)| {
-            let line = move |b: &Broken| format!("{name} {}: {}\n", b.path.display(), b.reason);
-            set.skipped().iter().map(line)
-        });
-        let path = self.job.dir.file("skipped-pictures.txt");
-        atomic::write(&path, lines.collect::<String>().as_bytes())?;
-        Ok(Some(format!(
-            "{train} training and {test} test pictures cannot be decoded and are left out; {} names them",
-            path.display()
-        )))
     }
 
     /// One epoch with its evaluation; none if asked to stop.
@@ -240,6 +219,32 @@ pub(crate) fn test_loaders(job: &Job<'_>) -> Result<(Option<Loader<Source>>, Loa
     Ok(((interim > 0).then(|| loader(interim)).transpose()?, loader(0)?))
 }
 
+/// Names the images that are left out because they cannot be decoded in `skipped-pictures.txt`, if there are
+/// any, and says how many.
+pub(crate) fn name_skipped(job: &Job<'_>, observer: &mut dyn Observer) -> Result<()> {
+    let [train, test] = skipped(job);
+    if train + test == 0 {
+        return Ok(());
+    }
+    let sets = [("training", &job.train), ("test", &job.test)];
+    let lines = sets.into_iter().flat_map(|(name, set)| {
+        let line = move |b: &Broken| format!("{name} {}: {}\n", b.path.display(), b.reason);
+        set.skipped().iter().map(line)
+    });
+    let path = job.dir.file("skipped-pictures.txt");
+    atomic::write(&path, lines.collect::<String>().as_bytes())?;
+    observer.note(&format!(
+        "{train} training and {test} test images cannot be decoded and are left out; {} names them",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// Training and test images that are left out.
+fn skipped(job: &Job<'_>) -> [usize; 2] {
+    [&job.train, &job.test].map(|set| set.skipped().len())
+}
+
 /// Saves the state before the step that failed, and says where that was: epoch, step, ids of its images.
 pub(crate) fn diverged(
     job: &Job<'_>,
@@ -273,7 +278,7 @@ pub(crate) fn provenance(job: &Job<'_>, subset_sha256: String, device: String) -
         data_source: job.train.place().to_owned(),
         data_sha256: job.train.sha256().to_owned(),
         subset_sha256,
-        skipped_pictures: [job.train.skipped().len(), job.test.skipped().len()],
+        skipped_pictures: skipped(job),
         command: job.command.clone(),
     }
 }

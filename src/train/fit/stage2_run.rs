@@ -28,7 +28,7 @@ use crate::{
             epoch::{EpochSums, evaluation_due},
             recipe::trainer_spec,
             run::{
-                Job, Observer, Outcome, Source, diverged, provenance, test_loaders,
+                Job, Observer, Outcome, Source, diverged, name_skipped, provenance, test_loaders,
                 training_options,
             },
             saved::{STAGE2_FILE, SavedRun, not_fitting},
@@ -192,6 +192,7 @@ pub fn fit_stage2(
     if let Some(changed) = job.dir.provenance(&provenance, resumed.is_some())? {
         observer.note(&changed);
     }
+    name_skipped(job, observer)?;
     let (mut done, mut seconds) = (0, 0.0);
     if let Some((about, state)) = resumed {
         network.load_state(&state)?;
