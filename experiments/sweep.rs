@@ -10,13 +10,7 @@ use std::{
 use rescom::{
     Error, Result,
     run::{RunDir, RunRecord},
-    train::{
-        self, DeviceName,
-        fit::{
-            run,
-            run::{Job, Outcome},
-        },
-    },
+    train::{self, DeviceName, Job, Outcome, fit_one_stage},
 };
 
 use crate::{
@@ -108,12 +102,13 @@ impl Sweep<'_> {
             dir: &dir,
             train: Arc::clone(&images.train),
             test: Arc::clone(&images.test),
+            source: &images.source,
             device: &self.request.args.device,
             threads: self.threads,
             command: std::env::args().collect(),
         };
         let mut progress = progress::RunProgress::new(title, &dir);
-        let done = guarded(|| run::fit(&job, &mut progress, self.stop));
+        let done = guarded(|| fit_one_stage(&job, &mut progress, self.stop));
         if let Err(e) = &done {
             dir.log(&format!("failed: {e}"));
         }
@@ -132,7 +127,8 @@ impl Sweep<'_> {
             // Of generated images no more than any run on this set asks for.
             let same_set = self.runs.iter().map(|r| &r.recipe.data).filter(|d| d.set == set);
             let most = same_set.map(|d| d.images_per_class as usize).max();
-            self.images = Images::load(&self.request.source, set, most, &checking)?;
+            let source = self.request.source.locate(set, most)?;
+            self.images = Images::load(source, set, &checking)?;
         }
         Ok(self.images.clone())
     }

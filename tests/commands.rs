@@ -11,6 +11,8 @@ mod compare;
 mod evaluate;
 #[path = "commands/features.rs"]
 mod features;
+#[path = "commands/old_runs.rs"]
+mod old_runs;
 #[path = "repro/common.rs"]
 mod program;
 #[path = "commands/stage2.rs"]

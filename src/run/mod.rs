@@ -22,7 +22,7 @@ pub use features::{
 };
 pub use marks::{Mark, Marks, Replaced};
 pub use method::{Method, MethodLabel, RescomModules};
-pub use provenance::Provenance;
+pub use provenance::{DataKind, DataSource, Provenance, RecordedSource};
 #[cfg(test)]
 pub(crate) use recipe::tests::shipped;
 pub use recipe::{Recipe, RecipeFile};

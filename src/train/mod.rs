@@ -14,10 +14,14 @@ pub use eval::{
 };
 pub use fit::{
     checkpoint::inspect,
+    epoch_loop::{Job, Observer, Outcome, Training, fit},
+    learner::{Learner, StepOutcome},
+    one_stage_run::fit_one_stage,
     recipe::trainer_spec,
     saved::{Origin, SavedNetwork, SavedRun},
     schedule::learning_rate,
-    trainer::{StepOutcome, Trainer},
+    stage2_run::{Start, fit_stage2},
+    trainer::Trainer,
 };
 pub use losses::smoothing::{LabelAwareSmoothing, SmoothingShape};
 pub use nn::{

@@ -16,7 +16,11 @@ use crate::{
     train::{
         Converted, HostTensors, Images,
         eval::evaluate::{Network, Outputs},
-        fit::{checkpoint, recipe::trainer_spec, stage2::Stage2, stage2_run::stage2_spec},
+        fit::{
+            checkpoint,
+            recipe::trainer_spec,
+            stage2::{Stage2, stage2_spec},
+        },
         from_safetensors,
         nn::{
             convert::convert,
