@@ -14,7 +14,7 @@ pub use eval::{
 };
 pub use fit::{
     checkpoint::inspect,
-    epoch_loop::{Job, Observer, Outcome, Training, fit},
+    epoch_loop::{Job, Observer, Outcome, Training},
     learner::{Learner, StepOutcome},
     one_stage_run::fit_one_stage,
     recipe::trainer_spec,
