@@ -7,13 +7,15 @@ pub mod plot;
 pub mod published;
 pub mod sim;
 mod table;
+mod template;
 pub mod training;
 
 pub use plot::{
     axis::Axis,
     canvas::{Align, Canvas, Figure, Rendered, Rgb, colors, render},
     heatmap::{HeatMap, HeatPanel, sequential},
-    lines::{Legend, Lines, Mark, Panel, Series, Shape},
+    lines::{Legend, Lines},
+    series::{Mark, Panel, Series, Shape},
     sheet::{ContactSheet, Tile},
 };
 pub use table::{Table, interval, significant};

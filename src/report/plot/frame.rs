@@ -2,7 +2,7 @@
 
 use crate::report::plot::{
     canvas::{Align, Canvas, Rgb, colors},
-    lines::{Mark, Panel, Series, Shape},
+    series::{Mark, Panel, Series, Shape},
 };
 
 const FONT: f64 = 12.0;

@@ -5,4 +5,5 @@ pub(crate) mod canvas;
 pub(crate) mod frame;
 pub(crate) mod heatmap;
 pub(crate) mod lines;
+pub(crate) mod series;
 pub(crate) mod sheet;

@@ -1,7 +1,12 @@
 //! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
 
 use crate::{
-    report::sim::{DualResults, SweepLine, ablation, easy_json, loss_name},
+    report::sim::{
+        easy_data::easy_json,
+        results::{DualResults, ablation},
+        sweep_line::SweepLine,
+        words::loss_name,
+    },
     sim::{Cell, Estimate, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio},
 };
 use serde_json::{Value, json};

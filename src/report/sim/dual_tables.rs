@@ -4,7 +4,10 @@ use crate::{
     contrast::LossForm,
     report::{
         Table, significant,
-        sim::{DualResults, ablation, loss_name},
+        sim::{
+            results::{DualResults, ablation},
+            words::loss_name,
+        },
     },
     sim::{Cell, Estimate, KeySource, SweepAxis, SweepRow, heuristic_ratio},
 };

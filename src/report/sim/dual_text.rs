@@ -1,20 +1,26 @@
-//! Text of the dual-imbalance report, with its Markdown tables.
+//! What the text of the dual-imbalance report is made of: its numbers and Markdown tables.
 
 use crate::{
+    Result,
     contrast::LossForm,
     report::{
         Table, significant,
         sim::{
-            DualResults, SweepLine, ablation, easy,
-            findings::{exponent, findings},
-            measured, remedy,
+            dual_json::group_pair_frequency,
+            easy::EasySection,
+            findings::{Findings, findings},
+            results::{DualResults, ablation},
+            sweep_line::SweepLine,
+            words::{exponent, measured, remedy},
         },
+        template::render,
     },
     sim::{
         Cell, KeySource, Statistic, SweepAxis, SweepRow, heuristic_exponent, heuristic_ratio,
         limit_exponents,
     },
 };
+use serde::Serialize;
 
 const LEADING: [(Statistic, &str); 3] = [
     (Statistic::BatchLevel, "batch level"),
@@ -28,7 +34,7 @@ const NORMS: [(Statistic, &str); 2] =
 /// What a terminal shows.
 pub fn dual_summary(results: &DualResults) -> String {
     let counts = &results.setup.params().counts;
-    let frequency = crate::report::sim::dual_json::group_pair_frequency(results);
+    let frequency = group_pair_frequency(results);
     let row: Vec<_> = frequency[0].iter().take(10).map(|v| format!("{v:.2}")).collect();
     let mut out = format!(
         "{} classes, {} images, imbalance factor {}\npair frequency, first row: {}{}\n\n",
@@ -83,13 +89,6 @@ fn ratio_markdown(results: &DualResults, title: &str, statistics: &[(Statistic, 
         (measured(cell.ratio(s)), theory.map(|t| significant(t, 3)))
     })
 }
-
-/// What the interval of a slope is, and what it is not.
-const STRAIGHT: &str = "\nSlope of the straight line through all points of the sweep with its 95 % interval, which is the statistical \
-    one: it carries the sampling errors of the ratios and not the bend of the curve. The slopes of its two ends show \
-    how far the curve is from a power law: behind the semicolon, over the lowest decade → over the highest decade of the imbalance \
-    factor. Points \
-    where a ratio is undefined (a mass of zero) cannot enter; where there are any, their number is given.\n\n";
 
 fn setting_name(cell: &Cell) -> String {
     let mining = if cell.mined { ", mining" } else { "" };
@@ -188,100 +187,211 @@ fn exponent_markdown(results: &DualResults, source: KeySource) -> String {
     table.markdown()
 }
 
-/// report.md.
-pub(crate) fn report(results: &DualResults, runtime: f64) -> String {
-    let p = results.setup.params();
-    let counts = &p.counts;
-    let mut out = format!(
-        "# The dual class imbalance of supervised contrastive learning, measured\n\n\
-         `{}` (seed {}, {runtime:.1} s)\n\n{}\n",
-        results.command,
-        results.seed,
-        include_str!("question.md"),
-    );
-    out += &format!(
-        "## Set-up\n\nProfile {}: {} classes, {} images, largest {} and smallest {} (imbalance factor {}). \
-         B = {} images with two views; the other 2B−1 rows are keys of every anchor, and a queue adds {} keys (FIFO) or {} per \
-         class (class-balanced). D = {}, T = {}, {} noise with concentration κ = {}{}; effective-number weights at b = {}; mining \
-         keeps Q_p = {} and Q_n = {} of the queue. Loss form \"{}\". {} independent batches; intervals are 95 %, delta method on the \
-         logarithm over batches (batch means).\n\n{}\n",
-        results.profile,
-        counts.classes(),
-        counts.total(),
-        counts.max(),
-        counts.min(),
-        significant(counts.imbalance_factor(), 4),
-        p.batch,
-        results.setup.queue_keys(KeySource::Fifo),
-        p.keys_per_class,
-        p.dim,
-        p.temperature,
-        p.noise.name(),
-        p.concentration,
-        p.tail_concentration.map_or(String::new(), |k| format!(" (smallest class {k})")),
-        p.beta,
-        p.miner.num_pos,
-        p.miner.num_neg,
-        results.form.name(),
-        p.batches,
-        include_str!("definitions.md"),
-    );
-    for note in &results.notes {
-        out += &format!("Note: {note}.\n\n");
-    }
-    out += "## The published picture: pair frequencies\n\n![Pair frequency](pair-frequency.png)\n\n\
-         **Figure.** p_c p_c′ / p_1². The staircase separates pairs that are rarer than the rarest class is in plain \
-         classification (below 1/imbalance).\n\n";
-    out += "## Measured gradient mass\n\n![Gradient mass](gradient-mass.png)\n\n\
-         **Figure.** Expected Σ|∂L/∂s| between anchors (rows) and keys (columns), each panel relative to its own largest cell. The \
-         diagonal is the positive part.\n\n![Ratios](ratios.png)\n\n\
-         **Figure.** Head-to-tail ratios by what is class-balanced: nothing, the loss, the queue, or both. Filled: measured, with 95 % \
-         intervals (often smaller than the dot). Open: pair-frequency heuristic.\n\n";
-    out += &ratio_markdown(results, "setting", &LEADING);
-    out += "\n\"Theory\" is the published heuristic: mass proportional to the number of pairs.\n\n";
-    if results.form == LossForm::Out {
-        out += &ratio_markdown(results, "head-to-tail ratio of the gradient's length", &NORMS);
-        out += "\nThe length of the whole gradient with respect to an anchor's feature instead of the sum over its pairs: pulls in \
-             opposite directions cancel. Per class, with intervals, in norms.csv.\n\n";
-    }
-    // The share of the only group is all of it.
-    if ablation(results).iter().any(|c| c.by_shot.len() > 1) {
-        out += &shot_markdown(results);
-        out += "\nShares of the batch's gradient mass (all pairs of the group's anchors) by shot group: many above 100 training \
-             images, few below 20.\n\n";
-    }
-    for (axis, rows) in &results.sweeps {
-        out += &format!("## Sweep: {}\n\n![Sweep](sweep-{}.png)\n\n", axis.name(), axis.name());
-        out += "**Figure.** Head-to-tail ratios without mining, with 95 % intervals. Dashed: the pair-frequency heuristic, each \
-             distinct line once";
-        out += if *axis == SweepAxis::Imbalance {
-            ", marked with its exponent"
-        } else {
-            ", marked with its ratio"
+/// What the template of the report asks for.
+#[derive(Serialize)]
+struct DualContext<'a> {
+    command: &'a str,
+    seed: u64,
+    /// In seconds.
+    runtime: String,
+    profile: &'a str,
+    classes: usize,
+    images: u64,
+    largest: u64,
+    smallest: u64,
+    imbalance_factor: String,
+    batch: usize,
+    fifo_keys: usize,
+    keys_per_class: usize,
+    dim: usize,
+    temperature: String,
+    noise: &'static str,
+    concentration: String,
+    tail_concentration: Option<String>,
+    beta: String,
+    mined_positives: usize,
+    mined_negatives: usize,
+    form: &'static str,
+    batches: usize,
+    notes: &'a [String],
+    ratio_table: String,
+    /// Measured for one form of the loss only.
+    norm_table: Option<String>,
+    /// None where one group has all classes: its share is all of it.
+    shot_table: Option<String>,
+    sweeps: Vec<SweepContext>,
+    findings: Option<Findings>,
+    /// None where fewer than two stages were simulated.
+    exponents: Option<ExponentTables>,
+    easy: Option<EasySection>,
+}
+
+/// A sweep; `slope_table` if it is one of the imbalance.
+#[derive(Serialize)]
+struct SweepContext {
+    axis: &'static str,
+    slope_table: Option<String>,
+}
+
+/// Exponents by training stage.
+#[derive(Serialize)]
+struct ExponentTables {
+    fifo_table: String,
+    balanced_table: String,
+}
+
+impl<'a> DualContext<'a> {
+    fn new(results: &'a DualResults, runtime: f64) -> Self {
+        let p = results.setup.params();
+        let counts = &p.counts;
+        let title = "head-to-tail ratio of the gradient's length";
+        let norms = || ratio_markdown(results, title, &NORMS);
+        let shots = ablation(results).iter().any(|c| c.by_shot.len() > 1);
+        let sweep = |(axis, rows): &(SweepAxis, Vec<SweepRow>)| SweepContext {
+            axis: axis.name(),
+            slope_table: (*axis == SweepAxis::Imbalance).then(|| slope_markdown(results, rows)),
         };
-        out += ". The number of pairs does not depend on the weights of the loss. All cells and statistics are in the CSV.\n\n";
-        if *axis == SweepAxis::Imbalance {
-            out += &slope_markdown(results, rows);
-            out += STRAIGHT;
+        let exponents = || ExponentTables {
+            fifo_table: exponent_markdown(results, KeySource::Fifo),
+            balanced_table: exponent_markdown(results, KeySource::ClassBalanced),
+        };
+        Self {
+            command: &results.command,
+            seed: results.seed,
+            runtime: format!("{runtime:.1}"),
+            profile: &results.profile,
+            classes: counts.classes(),
+            images: counts.total(),
+            largest: counts.max(),
+            smallest: counts.min(),
+            imbalance_factor: significant(counts.imbalance_factor(), 4),
+            batch: p.batch,
+            fifo_keys: results.setup.queue_keys(KeySource::Fifo),
+            keys_per_class: p.keys_per_class,
+            dim: p.dim,
+            temperature: p.temperature.to_string(),
+            noise: p.noise.name(),
+            concentration: p.concentration.to_string(),
+            tail_concentration: p.tail_concentration.map(|k| k.to_string()),
+            beta: p.beta.to_string(),
+            mined_positives: p.miner.num_pos,
+            mined_negatives: p.miner.num_neg,
+            form: results.form.name(),
+            batches: p.batches,
+            notes: &results.notes,
+            ratio_table: ratio_markdown(results, "setting", &LEADING),
+            norm_table: (results.form == LossForm::Out).then(norms),
+            shot_table: shots.then(|| shot_markdown(results)),
+            sweeps: results.sweeps.iter().map(sweep).collect(),
+            findings: findings(results),
+            exponents: (results.stages.len() > 1).then(exponents),
+            easy: EasySection::new(&results.easy, &results.easy_by_temperature),
         }
     }
-    out += &findings(results);
-    if results.stages.len() > 1 {
-        out += include_str!("derivation.md");
-        out += "\n![Exponents](exponents.png)\n\n\
-             **Figure.** Log-log slope of head-to-tail ratios against the imbalance factor, plain loss and FIFO queue, by training \
-             stage (steps are not to scale). Crosses: the mean-field prediction, which knows the numbers of keys and the \
-             distribution of similarities, and nothing of the measured gradients. Dashed: the exponent of pair frequencies.\n\n\
-             In the tables κ → ∞ is taken at fixed T and T → 0 at fixed κ; n/a where no power holds. Slopes are those of straight \
-             lines over factors of 2 to 200 with their statistical intervals.\n\n### FIFO queue\n\n";
-        out += &exponent_markdown(results, KeySource::Fifo);
-        out += "\n### Class-balanced queue\n\n";
-        out += &exponent_markdown(results, KeySource::ClassBalanced);
-        out += "\n";
+}
+
+/// report.md.
+///
+/// # Errors
+/// If the template asks for what is not there.
+pub(crate) fn report(results: &DualResults, runtime: f64) -> Result<String> {
+    render("dual-imbalance.md.j2", &DualContext::new(results, runtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        contrast::HardPairMiner,
+        longtail::ClassCounts,
+        report::template::tests::assert_every_branch,
+        rng::Streams,
+        sim::{
+            EasyPairs, EasyParams, Noise, Setup, SetupParams, SweepPoint, dual_imbalance,
+            easy_pairs, sweep,
+        },
+    };
+    use serde_json::json;
+
+    const QUEUES: [KeySource; 2] = [KeySource::Fifo, KeySource::ClassBalanced];
+
+    fn setup(counts: &[u64]) -> Setup {
+        let params = SetupParams {
+            counts: ClassCounts::new(counts.to_vec()).unwrap(),
+            batch: 8,
+            keys_per_class: 4,
+            fifo_keys: None,
+            dim: 8,
+            noise: Noise::VonMisesFisher,
+            concentration: 16.0,
+            tail_concentration: Some(8.0),
+            temperature: 0.2,
+            beta: 0.999,
+            miner: HardPairMiner { num_pos: 2, num_neg: 4 },
+            batches: 8,
+        };
+        Setup::new(params).unwrap()
     }
-    if !results.easy.is_empty() {
-        out += "## Vanishing gradients of easy pairs\n\n";
-        out += &easy::section(&results.easy, &results.easy_by_temperature);
+
+    fn easy(temperature: f64) -> EasyPairs {
+        let params = EasyParams {
+            positives: 10,
+            negatives: 30,
+            classes: 3,
+            dim: 8,
+            noise: Noise::VonMisesFisher,
+            anchors: 8,
+        };
+        easy_pairs(&params, 16.0, temperature, &[(5, 10)], &Streams::new(2)).unwrap()
     }
-    out + include_str!("limits.md")
+
+    /// A study that has every part of the report: three shot groups, two sweeps, two stages.
+    fn results() -> DualResults {
+        let streams = Streams::new(1);
+        let point = |value: f64, counts: &[u64]| SweepPoint { value, setup: setup(counts) };
+        let points = [point(2.0, &[80, 60, 40]), point(10.0, &[300, 90, 30])];
+        let rows = |first| sweep(&points, &QUEUES, true, first, &streams, &|_| ());
+        let setup = setup(&[200, 50, 10]);
+        DualResults {
+            profile: "counts".into(),
+            study: dual_imbalance(&setup, &QUEUES, true, 0, &streams, &|_| ()),
+            setup,
+            form: LossForm::Out,
+            sweeps: vec![(SweepAxis::Imbalance, rows(10)), (SweepAxis::Temperature, rows(20))],
+            stages: vec![(0.0, rows(30)), (16.0, rows(40))],
+            easy: vec![easy(0.1)],
+            easy_by_temperature: [0.02, 0.03, 10.0].map(easy).into(),
+            notes: vec!["the largest class is larger".into()],
+            seed: 1,
+            command: "rescom-sim dual-imbalance".into(),
+        }
+    }
+
+    #[test]
+    fn every_branch_of_the_text_is_rendered() {
+        let results = results();
+        let mut context = serde_json::to_value(DualContext::new(&results, 1.0)).unwrap();
+        let siamese = &mut context["findings"]["different_classes"];
+        for side in ["below", "above"] {
+            siamese[side] = json!(["loss", "queue"]);
+        }
+        assert_every_branch("dual-imbalance.md.j2", &context);
+    }
+
+    #[test]
+    fn what_was_not_studied_has_no_section() {
+        let (sweeps, stages, easy) = (vec![], vec![], vec![]);
+        let form = LossForm::Sum;
+        let text = report(&DualResults { form, sweeps, stages, easy, ..results() }, 1.0).unwrap();
+        let titles: Vec<_> = text.lines().filter(|l| l.starts_with("## ")).collect();
+        let expected = [
+            "## Question",
+            "## Set-up",
+            "## The published picture: pair frequencies",
+            "## Measured gradient mass",
+            "## What this does not show",
+        ];
+        assert_eq!(titles, expected);
+        assert!(!text.contains("norms.csv"));
+    }
 }

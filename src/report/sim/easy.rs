@@ -1,20 +1,23 @@
-//! Figures and text of the easy-pair study.
+//! All files of the easy-pair study, and what its text is made of.
 
 use crate::{
     Result,
     report::{
         Table,
         sim::{
-            ReportFile, easy_data,
+            easy_data,
             easy_figures::{carry_figure, curve_figure},
-            json_bytes, measured, push_figure,
+            files::{ReportFile, json_bytes, push_figure},
+            words::measured,
         },
+        template::render,
     },
     sim::{EasyPairs, Estimate},
 };
+use serde::Serialize;
 
 /// Markdown table of the stages.
-pub(crate) fn stage_markdown(stages: &[EasyPairs]) -> String {
+fn stage_markdown(stages: &[EasyPairs]) -> String {
     let mut table = Table::new([
         "stage",
         "T",
@@ -42,7 +45,7 @@ pub(crate) fn stage_markdown(stages: &[EasyPairs]) -> String {
 }
 
 /// Markdown table of what mining keeps and costs.
-pub(crate) fn mining_markdown(stages: &[EasyPairs]) -> String {
+fn mining_markdown(stages: &[EasyPairs]) -> String {
     let mut table = Table::new([
         "stage",
         "Q_p / Q_n",
@@ -69,7 +72,7 @@ pub(crate) fn mining_markdown(stages: &[EasyPairs]) -> String {
 /// All files of `rescom-sim easy-pairs`; `runtime` (seconds) appears in report.md only.
 ///
 /// # Errors
-/// If a figure cannot be drawn.
+/// If a figure cannot be drawn or the text cannot be written.
 pub fn easy_files(
     stages: &[EasyPairs],
     by_temperature: &[EasyPairs],
@@ -82,128 +85,155 @@ pub fn easy_files(
     files.extend(easy_data::tables(stages, by_temperature));
     let json = easy_data::easy_json(stages, by_temperature);
     files.push(("results.json".into(), json_bytes(&json)));
-    let text = format!(
-        "# Vanishing gradients of easy pairs\n\n`{command}`, {runtime:.1} s\n\n{}",
-        section(stages, by_temperature)
-    );
+    let (runtime, easy) = (format!("{runtime:.1}"), EasySection::new(stages, by_temperature));
+    let text = render("easy-pairs.md.j2", &EasyContext { command, runtime, easy })?;
     files.push(("report.md".into(), text.into_bytes()));
     Ok(files)
 }
 
-/// The section of both reports.
-pub(crate) fn section(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> String {
-    let Some(first) = stages.first() else { return String::new() };
-    let (p, n) = (first.positive.logits.len(), first.negative.logits.len());
-    let mut text = format!(
-        "One anchor with {p} positives and {n} negatives; keys sorted by similarity, means over anchors \
-         (95 % intervals over anchors). π is the softmax over all keys; the gradient with respect to a logit ℓ = s/T is \
-         π − 1/|P| for a positive and π for a negative.\n\n\
-         ![Mean gradient over sorted keys](easy-pairs.png)\n\n\
-         **Figure.** Positive gradients form a V: a positive whose π exceeds 1/|P| is pushed away, one at π = 1/|P| gets nothing, and \
-         only the hard ones are pulled.{} With respect to features every gradient is multiplied by √(1−s²), which is small for easy \
-         positives (s near 1), so the left arm of the V shrinks as well. The mean over anchors does not reach zero at the bottom of \
-         the V, since every anchor has its zero at another rank.\n\n{}\n",
-        shaded(stages),
-        stage_markdown(stages)
-    );
-    text += "![Share carried by the hardest negatives](hard-negatives.png)\n\n\
-             **Figure.** Share of the negative gradient that the hardest k negatives carry, by stage; \
-             dotted: all negatives alike.";
-    if by_temperature.len() > 1 {
-        text += " Second panel: how many negatives carry 90 % and 99 % of it, by temperature, with 95 % intervals.";
+/// What the template of the report asks for.
+#[derive(Serialize)]
+struct EasyContext<'a> {
+    command: &'a str,
+    /// In seconds.
+    runtime: String,
+    easy: Option<EasySection>,
+}
+
+/// What the section of both reports asks for.
+#[derive(Serialize)]
+pub(crate) struct EasySection {
+    positives: usize,
+    negatives: usize,
+    shaded: Option<Shaded>,
+    stage_table: String,
+    claim: Claim,
+    /// None where fewer than two temperatures were simulated.
+    temperatures: Option<Temperatures>,
+    mining_table: String,
+}
+
+/// What the shade of the figure is.
+#[derive(Serialize)]
+struct Shaded {
+    concentration: String,
+    rank: usize,
+}
+
+/// The published claim, that a few hundred of 900 negatives carry everything, and what was measured.
+#[derive(Serialize)]
+struct Claim {
+    seen_nowhere: bool,
+    seen_everywhere: bool,
+    temperature: String,
+    negatives: usize,
+    /// How many carry 90 %, from the stage with the fewest to that with the most.
+    for_90: String,
+    for_99: String,
+    alike_90: String,
+    alike_99: String,
+}
+
+/// The same by temperature: those at which the measurement comes near the claim.
+#[derive(Serialize)]
+struct Temperatures {
+    concentration: String,
+    near_nowhere: bool,
+    near_everywhere: bool,
+    near: Vec<NearTemperature>,
+    table: String,
+}
+
+#[derive(Serialize)]
+struct NearTemperature {
+    temperature: String,
+    for_90: String,
+    for_99: String,
+}
+
+impl EasySection {
+    /// None without a stage.
+    pub(crate) fn new(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> Option<Self> {
+        let first = stages.first()?;
+        Some(Self {
+            positives: first.positive.logits.len(),
+            negatives: first.negative.logits.len(),
+            shaded: shaded(stages),
+            stage_table: stage_markdown(stages),
+            claim: Claim::new(stages, first),
+            temperatures: Temperatures::new(by_temperature),
+            mining_table: mining_markdown(stages),
+        })
     }
-    text += "\n\n";
-    text += &departure(stages, by_temperature);
-    if by_temperature.len() > 1 {
-        text += &format!("By temperature:\n\n{}\n", stage_markdown(by_temperature));
-    }
-    text += &format!(
-        "What mining with Q_p and Q_n keeps (of the gradient before mining), what it costs in pairs, and the size of the \
-         gradient once the kept pairs form the softmax alone:\n\n{}\n",
-        mining_markdown(stages)
-    );
-    text
 }
 
 /// What the shade of the figure is, if it has one.
-fn shaded(stages: &[EasyPairs]) -> String {
-    let last = stages.last().filter(|e| e.valley > 0);
-    last.map_or(String::new(), |e| {
-        format!(
-            " Shaded for the last stage alone (κ = {}), left of the bottom of its V at rank {}: the \"unfriendly\" side.",
-            e.concentration,
-            e.valley + 1
-        )
-    })
+fn shaded(stages: &[EasyPairs]) -> Option<Shaded> {
+    let last = stages.last().filter(|e| e.valley > 0)?;
+    Some(Shaded { concentration: last.concentration.to_string(), rank: last.valley + 1 })
 }
 
 /// "a few hundred" of the 900 published negatives, as a share: up to four hundred.
 const FEW: f64 = 4.0 / 9.0;
 
-/// Whether the published claim, that a few hundred of 900 negatives carry everything, is what was
-/// measured.
-fn departure(stages: &[EasyPairs], by_temperature: &[EasyPairs]) -> String {
-    let Some(first) = stages.first() else { return String::new() };
-    let n = first.carried.len() as f64;
-    let few = |e: &&EasyPairs| e.carry_90_99[0].mean <= FEW * n;
-    let span = |i: usize| {
-        let values = stages.iter().map(|e| e.carry_90_99[i].mean);
-        let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
-        if low.round() == high.round() {
-            format!("{low:.0}")
-        } else {
-            format!("{low:.0} to {high:.0}")
-        }
-    };
-    let (title, verdict) = match stages.iter().filter(few).count() {
-        0 => ("Departure from the published picture.", "is not what is measured here"),
-        k if k == stages.len() => {
-            ("As in the published picture.", "is what is measured here for 90 %")
-        }
-        _ => ("In part as in the published picture.", "is measured in some of the stages here"),
-    };
-    let mut text = format!(
-        "**{title}** The published curves (one network at epoch 200) are read as showing that a few hundred of 900 negatives carry \
-         everything. That {verdict}: at T = {} the hardest {} of {n} negatives carry 90 % of the negative gradient, and {} carry \
-         99 % (all alike, it would be {:.0} and {:.0}).",
-        first.temperature,
-        span(0),
-        span(1),
-        0.9 * n,
-        0.99 * n,
-    );
-    let near: Vec<&EasyPairs> = by_temperature.iter().filter(few).collect();
-    if let (true, Some(e)) = (by_temperature.len() > 1, by_temperature.first()) {
-        let one = |e: &&EasyPairs| {
-            let [ninety, most] = e.carry_90_99.map(|c| c.mean);
-            format!("T = {} ({ninety:.0} for 90 %, {most:.0} for 99 %)", e.temperature)
-        };
-        let named: Vec<_> = near.iter().map(one).collect();
-        text += &match named.len() {
-            0 => {
-                format!(" At κ = {} no temperature of those below comes near it.", e.concentration)
+/// Whether so few negatives carry 90 % of the gradient.
+fn by_few(e: &EasyPairs) -> bool {
+    e.carry_90_99[0].mean <= FEW * e.carried.len() as f64
+}
+
+impl Claim {
+    fn new(stages: &[EasyPairs], first: &EasyPairs) -> Self {
+        let n = first.carried.len() as f64;
+        let seen = stages.iter().filter(|e| by_few(e)).count();
+        let span = |i: usize| {
+            let values = stages.iter().map(|e| e.carry_90_99[i].mean);
+            let (low, high) =
+                values.fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(v), h.max(v)));
+            if low.round() == high.round() {
+                format!("{low:.0}")
+            } else {
+                format!("{low:.0} to {high:.0}")
             }
-            k if k == by_temperature.len() => {
-                format!(" At κ = {} every temperature below comes near it.", e.concentration)
-            }
-            _ => format!(
-                " Of the temperatures below, at κ = {}, only {} comes near it.",
-                e.concentration,
-                named.join(" and ")
-            ),
         };
+        Self {
+            seen_nowhere: seen == 0,
+            seen_everywhere: seen == stages.len(),
+            temperature: first.temperature.to_string(),
+            negatives: first.carried.len(),
+            for_90: span(0),
+            for_99: span(1),
+            alike_90: format!("{:.0}", 0.9 * n),
+            alike_99: format!("{:.0}", 0.99 * n),
+        }
     }
-    text += " The features of this model have no confusable classes: the negatives of an anchor all scatter around about the same distance \
-             from it. In a network some classes lie close to the anchor's, and their keys can carry most of the gradient; the \
-             published network may be such a one. `rescom-sim from-features` measures it on a network's own features.\n\n";
-    text
+}
+
+impl Temperatures {
+    fn new(by_temperature: &[EasyPairs]) -> Option<Self> {
+        let first = by_temperature.first().filter(|_| by_temperature.len() > 1)?;
+        let one = |e: &EasyPairs| {
+            let [for_90, for_99] = e.carry_90_99.map(|c| format!("{:.0}", c.mean));
+            NearTemperature { temperature: e.temperature.to_string(), for_90, for_99 }
+        };
+        let near: Vec<_> = by_temperature.iter().filter(|e| by_few(e)).map(one).collect();
+        Some(Self {
+            concentration: first.concentration.to_string(),
+            near_nowhere: near.is_empty(),
+            near_everywhere: near.len() == by_temperature.len(),
+            near,
+            table: stage_markdown(by_temperature),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Streams;
-    use crate::sim::{EasyParams, Noise, easy_pairs};
+    use crate::{
+        report::template::tests::assert_every_branch,
+        rng::Streams,
+        sim::{EasyParams, Noise, easy_pairs},
+    };
 
     fn stage(kappa: f64, t: f64) -> EasyPairs {
         let params = EasyParams {
@@ -225,17 +255,19 @@ mod tests {
         let lines: Vec<_> = table.lines().collect();
         assert!(lines[2].contains("| 0.0100 [0, 0.0240] | none |"), "{table}");
         assert!(stages[1].valley > 0 && !lines[3].contains("none"), "{table}");
-        assert!(shaded(&stages).contains("κ = 200"));
-        assert_eq!(shaded(&stages[..1]), "");
+        assert_eq!(shaded(&stages).unwrap().concentration, "200");
+        assert!(shaded(&stages[..1]).is_none());
     }
 
     #[test]
     fn the_published_claim_is_compared_with_what_was_measured() {
-        let (flat, sharp) = (stage(0.0, 10.0), stage(0.0, 0.02));
-        let text =
-            |stages: &[EasyPairs], temperatures: &[EasyPairs]| departure(stages, temperatures);
-        let (a, b) = (flat.clone(), sharp.clone());
-        let both = [sharp, flat];
+        let text = |stages: &[EasyPairs], by_temperature: &[EasyPairs]| {
+            let easy = EasySection::new(stages, by_temperature);
+            let context = EasyContext { command: "x", runtime: "1.0".into(), easy };
+            render("easy-pairs.md.j2", &context).unwrap()
+        };
+        let (a, b) = (stage(0.0, 10.0), stage(0.0, 0.02));
+        let both = [b.clone(), a.clone()];
         let one = text(std::slice::from_ref(&a), &both);
         assert!(
             one.contains("is not what is measured here") && one.contains("only T = 0.02 ("),
@@ -245,5 +277,13 @@ mod tests {
         assert!(other.contains("is what is measured here for 90 %"), "{other}");
         assert!(other.contains("no temperature of those below"), "{other}");
         assert!(text(&both, &[]).contains("in some of the stages"));
+    }
+
+    #[test]
+    fn every_branch_of_the_text_is_rendered() {
+        let (stages, temperatures) = ([stage(0.0, 10.0), stage(200.0, 0.1)], [0.02, 0.03, 10.0]);
+        let easy = EasySection::new(&stages, &temperatures.map(|t| stage(0.0, t)));
+        let context = EasyContext { command: "rescom-sim", runtime: "1.0".into(), easy };
+        assert_every_branch("easy-pairs.md.j2", &context);
     }
 }

@@ -1,7 +1,7 @@
 //! JSON and tables of the easy-pair study.
 
 use crate::{
-    report::{Table, significant, sim::ReportFile},
+    report::{Table, significant, sim::files::ReportFile},
     sim::{EasyPairs, Mined},
 };
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Figures of the easy-pair study.
 
 use crate::{
-    report::{Align, Axis, Lines, Mark, Panel, Series, colors, sim::PANEL},
+    report::{Align, Axis, Lines, Mark, Panel, Series, colors, sim::files::PANEL},
     sim::{EasyCurve, EasyPairs},
 };
 

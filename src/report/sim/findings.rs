@@ -1,22 +1,86 @@
-//! What an imbalance sweep shows, in words that follow from the intervals.
+//! What an imbalance sweep shows: the conditions and numbers of the words, which follow from the
+//! intervals.
 
 use crate::{
     contrast::LossForm,
-    report::sim::{DualResults, SweepLine},
-    sim::{Estimate, KeySource, Slope, Statistic, SweepAxis, SweepRow},
+    report::sim::{results::DualResults, sweep_line::SweepLine, words::exponent},
+    sim::{KeySource, Slope, Statistic, SweepAxis, SweepRow},
 };
+use serde::Serialize;
 use std::cmp::Ordering;
 
 /// How far an exponent may be from another and still be said to follow it.
 const NEAR: f64 = 0.25;
 
-/// An exponent with its interval, or "n/a".
-pub(crate) fn exponent(e: Estimate) -> String {
-    if e.mean.is_finite() {
-        format!("{:.2} [{:.2}, {:.2}]", e.mean, e.low, e.high).replace('-', "−")
-    } else {
-        "n/a".into()
+/// Where an exponent lies, as the template asks for it; neither below nor above is equal.
+#[derive(Debug, Serialize)]
+struct Place {
+    below: bool,
+    above: bool,
+}
+
+impl From<Ordering> for Place {
+    fn from(order: Ordering) -> Self {
+        Self { below: order.is_lt(), above: order.is_gt() }
     }
+}
+
+/// What the report says of the sweep; a finding is None where it was not measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Findings {
+    square_law: Option<SquareLaw>,
+    different_classes: Option<DifferentClasses>,
+    balanced_loss: Option<Change>,
+    balanced_queue: Option<BothRemedies>,
+    mining: Option<Change>,
+}
+
+/// The same-class gradient against the number of its pairs, by form of the loss.
+#[derive(Debug, Serialize)]
+struct SquareLaw {
+    is: Place,
+    pairs: String,
+    out: String,
+    inside: String,
+    sum: String,
+}
+
+/// The Siamese level by remedy: those below and above their heuristic by more than `near`.
+#[derive(Debug, Serialize)]
+struct DifferentClasses {
+    near: String,
+    below: Vec<&'static str>,
+    above: Vec<&'static str>,
+    exponents: Vec<RemedyExponent>,
+}
+
+#[derive(Debug, Serialize)]
+struct RemedyExponent {
+    exponent: String,
+    remedy: &'static str,
+    heuristic: i32,
+}
+
+/// An exponent without and with one remedy, and where the latter lies.
+#[derive(Debug, Serialize)]
+struct Change {
+    is: Place,
+    without: String,
+    with: String,
+}
+
+impl Change {
+    fn new(is: Ordering, without: Slope, with: Slope) -> Self {
+        Self { is: is.into(), without: exponent(without), with: exponent(with) }
+    }
+}
+
+/// A change by one remedy, and the exponent with both.
+#[derive(Debug, Serialize)]
+struct BothRemedies {
+    #[serde(flatten)]
+    change: Change,
+    both: String,
 }
 
 /// Where an exponent lies, `room` around `reference` counting as equal: beyond it only if its whole
@@ -55,11 +119,14 @@ struct Exponents {
     batch: [Slope; 4],
 }
 
-const REMEDIES: [(&str, bool, KeySource, i32); 4] = [
-    ("without a remedy", false, KeySource::Fifo, 2),
-    ("with the class-balanced loss", true, KeySource::Fifo, 1),
-    ("with the class-balanced queue", false, KeySource::ClassBalanced, 1),
-    ("with both", true, KeySource::ClassBalanced, 0),
+/// Name in the template, weights of the loss, queue, heuristic exponent of the Siamese level.
+type Remedy = (&'static str, bool, KeySource, i32);
+
+const REMEDIES: [Remedy; 4] = [
+    ("none", false, KeySource::Fifo, 2),
+    ("loss", true, KeySource::Fifo, 1),
+    ("queue", false, KeySource::ClassBalanced, 1),
+    ("both", true, KeySource::ClassBalanced, 0),
 ];
 
 impl Exponents {
@@ -85,152 +152,77 @@ impl Exponents {
         }
     }
 
-    fn square_law(&self) -> String {
+    fn square_law(&self) -> SquareLaw {
         let ([pairs, ..], [out, inside, sum]) = (self.pairs, self.same_class);
-        let title = match against(out, pairs.mean, NEAR) {
-            Ordering::Less => "The square law is one of pair counts, not of this gradient.",
-            Ordering::Equal => "The same-class gradient follows the number of its pairs here.",
-            Ordering::Greater => {
-                "The same-class gradient grows faster than the number of its pairs."
-            }
-        };
-        format!(
-            "* **{title}** The number of same-class pairs grows with exponent {}; the same-class gradient of the loss in use with \
-             {} (heuristic: 2), of the mean inside the logarithm with {}, of the sum over positives with {}.\n",
-            exponent(pairs),
-            exponent(out),
-            exponent(inside),
-            exponent(sum),
-        )
+        SquareLaw {
+            is: against(out, pairs.mean, NEAR).into(),
+            pairs: exponent(pairs),
+            out: exponent(out),
+            inside: exponent(inside),
+            sum: exponent(sum),
+        }
     }
 
-    fn different_classes(&self) -> String {
+    fn different_classes(&self) -> DifferentClasses {
         let of = |way: Ordering| {
-            let is = |(e, r): &(&Slope, &(&str, bool, KeySource, i32))| {
-                against(**e, f64::from(r.3), NEAR) == way
-            };
-            let named = self.siamese.iter().zip(&REMEDIES).filter(is).map(|(_, r)| r.0);
-            named.collect::<Vec<_>>()
+            let is = |(e, r): &(&Slope, &Remedy)| against(**e, f64::from(r.3), NEAR) == way;
+            self.siamese.iter().zip(&REMEDIES).filter(is).map(|(_, r)| r.0).collect()
         };
-        let (below, above) = (of(Ordering::Less), of(Ordering::Greater));
-        let mut but = vec![];
-        if !below.is_empty() {
-            but.push(format!("falls short of the heuristic {}", below.join(" and ")));
-        }
-        if !above.is_empty() {
-            but.push(format!("exceeds the heuristic {}", above.join(" and ")));
-        }
-        let title = if but.is_empty() {
-            format!("Between different classes the heuristic holds to within {NEAR} at this stage.")
-        } else {
-            format!("Between different classes the gradient {}.", but.join(" and "))
+        let one = |(e, (remedy, .., heuristic)): (&Slope, &Remedy)| RemedyExponent {
+            exponent: exponent(*e),
+            remedy,
+            heuristic: *heuristic,
         };
-        let values: Vec<_> = self
-            .siamese
-            .iter()
-            .zip(&REMEDIES)
-            .map(|(e, (name, .., heuristic))| format!("{} {name} ({heuristic})", exponent(*e)))
-            .collect();
-        format!(
-            "* **{title}** Anchor side times key side, the heuristic in brackets (to within {NEAR} counts as following it): {}.\n",
-            values.join(", ")
-        )
+        DifferentClasses {
+            near: NEAR.to_string(),
+            below: of(Ordering::Less),
+            above: of(Ordering::Greater),
+            exponents: self.siamese.iter().zip(&REMEDIES).map(one).collect(),
+        }
     }
 
-    fn balanced_loss(&self) -> String {
+    fn balanced_loss(&self) -> Change {
         let [plain, loss, ..] = self.batch;
-        let (title, so) = match against(loss, 0.0, 0.0) {
-            Ordering::Less => (
-                "The class-balanced loss alone overshoots.",
-                "the tail's anchors then carry more gradient than the head's",
-            ),
-            Ordering::Equal => (
-                "The class-balanced loss alone balances the batch level.",
-                "head and tail are not told apart",
-            ),
-            Ordering::Greater => (
-                "The class-balanced loss alone does not suffice.",
-                "the head's anchors still carry more gradient than the tail's",
-            ),
-        };
-        format!(
-            "* **{title}** Batch level {} without a remedy (heuristic 1), {} with it (0): {so}.\n",
-            exponent(plain),
-            exponent(loss)
-        )
+        Change::new(against(loss, 0.0, 0.0), plain, loss)
     }
 
-    fn balanced_queue(&self) -> String {
+    fn balanced_queue(&self) -> BothRemedies {
         let [plain, _, queue, both] = self.batch;
-        let title = match told_apart(queue, plain) {
-            Ordering::Less => "The class-balanced queue alone lowers the batch level",
-            Ordering::Equal => "The class-balanced queue alone leaves the batch level where it was",
-            Ordering::Greater => "The class-balanced queue alone raises the batch level",
-        };
-        format!(
-            "* **{title}**, from {} to {}; with both remedies it is {}.\n",
-            exponent(plain),
-            exponent(queue),
-            exponent(both)
-        )
+        let change = Change::new(told_apart(queue, plain), plain, queue);
+        BothRemedies { change, both: exponent(both) }
     }
 
-    fn mining(&self) -> String {
+    fn mining(&self) -> Change {
         let [_, without, with] = self.pairs;
-        let (title, why) = match told_apart(with, without) {
-            Ordering::Less => ("Mining makes positive pairs more balanced.", ""),
-            Ordering::Equal => {
-                ("Mining as set here does not move the balance of positive pairs.", "")
-            }
-            Ordering::Greater => (
-                "Mining makes positive pairs less balanced.",
-                ", since the positives of the batch are not mined",
-            ),
-        };
-        format!(
-            "* **{title}** With a class-balanced queue the number of same-class pairs has exponent {} without mining and {} with \
-             it{why}.\n",
-            exponent(without),
-            exponent(with)
-        )
+        Change::new(told_apart(with, without), without, with)
     }
 
-    /// One bullet per finding; a finding about what was not measured is left out.
-    fn bullets(&self) -> String {
+    /// The findings; one about what was not measured is left out, and None if all are.
+    fn findings(&self) -> Option<Findings> {
         let known = |slopes: &[Slope]| slopes.iter().all(|e| e.mean.is_finite());
         let [of_pairs, of_batch, of_siamese] =
             [known(&self.pairs), known(&self.batch), known(&self.siamese)];
-        let all = [
-            (of_pairs && known(&self.same_class), self.square_law()),
-            (of_siamese, self.different_classes()),
-            (of_batch, self.balanced_loss()),
-            (of_batch, self.balanced_queue()),
-            (of_pairs, self.mining()),
-        ];
-        all.into_iter().filter_map(|(known, text)| known.then_some(text)).collect()
+        (of_pairs || of_batch || of_siamese).then(|| Findings {
+            square_law: (of_pairs && known(&self.same_class)).then(|| self.square_law()),
+            different_classes: of_siamese.then(|| self.different_classes()),
+            balanced_loss: of_batch.then(|| self.balanced_loss()),
+            balanced_queue: of_batch.then(|| self.balanced_queue()),
+            mining: of_pairs.then(|| self.mining()),
+        })
     }
 }
 
-/// The measured departures from the heuristic, in words with the numbers of this run.
-pub(crate) fn findings(results: &DualResults) -> String {
-    let imbalance = results.sweeps.iter().find(|(a, _)| *a == SweepAxis::Imbalance);
-    let Some((_, rows)) = imbalance else { return String::new() };
-    let bullets = Exponents::of(rows).bullets();
-    if bullets.is_empty() {
-        return String::new();
-    }
-    let p = results.setup.params();
-    let why = if results.stages.len() > 1 { "Why is derived below.\n\n" } else { "" };
-    format!(
-        "## What it shows\n\nExponents of the imbalance factor (slopes of straight lines over the sweep, with their statistical 95 % \
-         intervals) at κ = {}, T = {}:\n\n{bullets}\n{why}",
-        p.concentration, p.temperature,
-    )
+/// The measured departures from the heuristic; None without a sweep of the imbalance.
+pub(crate) fn findings(results: &DualResults) -> Option<Findings> {
+    let (_, rows) = results.sweeps.iter().find(|(a, _)| *a == SweepAxis::Imbalance)?;
+    Exponents::of(rows).findings()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{report::template::render, sim::Estimate};
+    use serde_json::json;
 
     fn slope(mean: f64) -> Slope {
         Estimate { mean, low: mean - 0.01, high: mean + 0.01 }
@@ -245,9 +237,14 @@ mod tests {
         }
     }
 
+    /// The bullets as the report has them.
+    fn text(exponents: &Exponents) -> String {
+        render("dual-findings.md.j2", &json!({ "findings": exponents.findings() })).unwrap()
+    }
+
     #[test]
     fn the_words_follow_the_intervals() {
-        let text = measured().bullets();
+        let seen = text(&measured());
         for said in [
             "square law is one of pair counts",
             "the heuristic holds to within 0.25",
@@ -255,7 +252,7 @@ mod tests {
             "raises the batch level**, from 0.75 [0.74, 0.76] to 0.93",
             "Mining makes positive pairs less balanced",
         ] {
-            assert!(text.contains(said), "{said}: {text}");
+            assert!(seen.contains(said), "{said}: {seen}");
         }
         let other = Exponents {
             pairs: [1.15, 1.15, 1.15].map(slope),
@@ -263,7 +260,7 @@ mod tests {
             siamese: [1.2, 0.2, 1.4, 0.07].map(slope),
             batch: [0.75, 0.0, 0.755, -0.07].map(slope),
         };
-        let text = other.bullets();
+        let seen = text(&other);
         for said in [
             "follows the number of its pairs here",
             "falls short of the heuristic without a remedy and with the class-balanced loss",
@@ -272,25 +269,33 @@ mod tests {
             "leaves the batch level where it was",
             "does not move the balance of positive pairs",
         ] {
-            assert!(text.contains(said), "{said}: {text}");
+            assert!(seen.contains(said), "{said}: {seen}");
         }
-        assert!(!text.contains("since the positives of the batch are not mined"));
+        assert!(!seen.contains("since the positives of the batch are not mined"));
         let last = Exponents {
             pairs: [1.0, 1.3, 1.1].map(slope),
             same_class: [1.5, 0.67, 1.69].map(slope),
             batch: [0.75, 0.1, 0.5, -0.07].map(slope),
             ..other
         };
-        let text = last.bullets();
+        let seen = text(&last);
         for said in ["grows faster", "does not suffice", "lowers the batch level", "more balanced"]
         {
-            assert!(text.contains(said), "{said}: {text}");
+            assert!(seen.contains(said), "{said}: {seen}");
         }
     }
 
     #[test]
     fn nothing_is_said_of_what_was_not_measured() {
         let e = Exponents { siamese: [Slope::NONE; 4], ..measured() };
-        assert!(!e.bullets().contains("different classes") && !e.bullets().contains("n/a"));
+        let seen = text(&e);
+        assert!(!seen.contains("different classes") && !seen.contains("n/a"));
+        let nothing = Exponents {
+            pairs: [Slope::NONE; 3],
+            same_class: [Slope::NONE; 3],
+            batch: [Slope::NONE; 4],
+            ..e
+        };
+        assert!(nothing.findings().is_none());
     }
 }

@@ -1,14 +1,22 @@
-//! Figures and text of measurements on real features.
+//! All files of measurements on real features, and what their text is made of.
 
 use crate::{
     Result,
     report::{
         Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Series, Table, colors, significant,
-        sim::{ReportFile, json_bytes, observed_data as data, push_figure},
+        sim::{
+            files::{ReportFile, json_bytes, push_figure},
+            observed_data as data,
+        },
+        template::render,
     },
     sim::Observed,
 };
+use serde::Serialize;
 use serde_json::Value;
+
+/// Up to so many classes the gradient mass between them is drawn.
+const MOST_CLASSES_DRAWN: usize = 200;
 
 /// The published means of the positive similarity (ImageNet-LT, head/medium/tail).
 const PUBLISHED: [(&str, [f64; 3]); 3] = [
@@ -20,7 +28,7 @@ const PUBLISHED: [(&str, [f64; 3]); 3] = [
 /// All files of `rescom-sim from-features`; `runtime` (seconds) appears in report.md only.
 ///
 /// # Errors
-/// If a figure cannot be drawn.
+/// If a figure cannot be drawn or the text cannot be written.
 pub fn observed_files(
     observed: &Observed,
     source: &Value,
@@ -31,8 +39,9 @@ pub fn observed_files(
     let mut files = vec![];
     push_figure(&mut files, "positive-similarity", &density_figure(observed))?;
     push_figure(&mut files, "gradients-by-rank", &rank_figure(observed))?;
-    if train_counts.len() <= 200 {
-        push_figure(&mut files, "gradient-mass", &mass_figure(observed))?;
+    let mass_figure = train_counts.len() <= MOST_CLASSES_DRAWN;
+    if mass_figure {
+        push_figure(&mut files, "gradient-mass", &mass_map(observed))?;
     }
     for (name, table) in [
         ("classes.csv", data::class_table(observed, train_counts)),
@@ -45,7 +54,8 @@ pub fn observed_files(
         files.push((name.into(), table.csv().into_bytes()));
     }
     files.push(("results.json".into(), json_bytes(&data::observed_json(observed, source))));
-    let text = report(observed, source, train_counts, command, runtime);
+    let context = ObservedContext::new(observed, source, mass_figure, command, runtime);
+    let text = render("from-features.md.j2", &context)?;
     files.push(("report.md".into(), text.into_bytes()));
     Ok(files)
 }
@@ -95,7 +105,7 @@ fn rank_figure(observed: &Observed) -> Lines {
     Lines::row(panels)
 }
 
-fn mass_figure(observed: &Observed) -> HeatMap {
+fn mass_map(observed: &Observed) -> HeatMap {
     let total = &observed.positive + &observed.negative;
     let n = total.nrows();
     let names =
@@ -116,59 +126,99 @@ fn mass_figure(observed: &Observed) -> HeatMap {
     }
 }
 
-fn report(
-    observed: &Observed,
-    source: &Value,
-    train_counts: &[u64],
-    command: &str,
-    runtime: f64,
-) -> String {
-    let mut similarities = Table::new(["group", "mean cosine", "ordered pairs"]);
+/// What the template of the report asks for.
+#[derive(Serialize)]
+struct ObservedContext<'a> {
+    command: &'a str,
+    /// In seconds.
+    runtime: String,
+    /// What was read, as JSON.
+    source: String,
+    loss: String,
+    without_positives: usize,
+    similarity_table: String,
+    published_table: String,
+    mass_figure: bool,
+    /// Bins of classes of similar size; None where every class is by itself.
+    bins: Option<usize>,
+    shot_table: String,
+    /// None of them without negatives.
+    carried: Vec<Carried>,
+    mining_table: String,
+}
+
+/// What a share of the negatives, the hardest, carries of their gradient; both in percent.
+#[derive(Serialize)]
+struct Carried {
+    hardest: String,
+    share: String,
+}
+
+impl<'a> ObservedContext<'a> {
+    fn new(
+        observed: &Observed,
+        source: &Value,
+        mass_figure: bool,
+        command: &'a str,
+        runtime: f64,
+    ) -> Self {
+        let carried = observed.easy.carried.iter().filter(|(_, share)| share.is_finite());
+        let carried = carried.map(|(hardest, share)| Carried {
+            hardest: format!("{:.0}", 100.0 * hardest),
+            share: format!("{:.1}", 100.0 * share),
+        });
+        let groups = &observed.groups;
+        Self {
+            command,
+            runtime: format!("{runtime:.1}"),
+            source: format!("{source:#}"),
+            loss: significant(observed.loss, 6),
+            without_positives: observed.without_positives,
+            similarity_table: similarity_table(observed).markdown(),
+            published_table: published_table().markdown(),
+            mass_figure,
+            bins: (!groups.single_classes()).then(|| groups.len()),
+            shot_table: data::shot_table(observed).markdown(),
+            carried: carried.collect(),
+            mining_table: data::mining_table(observed).markdown(),
+        }
+    }
+}
+
+fn similarity_table(observed: &Observed) -> Table {
+    let mut table = Table::new(["group", "mean cosine", "ordered pairs"]);
     for d in &observed.densities {
         let s = &d.similarity;
-        similarities.push([d.group.name().into(), significant(s.mean, 4), s.count.to_string()]);
+        table.push([d.group.name().into(), significant(s.mean, 4), s.count.to_string()]);
     }
-    let mut published = Table::new(["published (ImageNet-LT)", "many", "medium", "few"]);
+    table
+}
+
+fn published_table() -> Table {
+    let mut table = Table::new(["published (ImageNet-LT)", "many", "medium", "few"]);
     for (name, means) in PUBLISHED {
-        let cells = means.map(|m| m.to_string());
-        published.push([vec![name.to_string()], cells.to_vec()].concat());
+        table.push([vec![name.to_string()], means.map(|m| m.to_string()).to_vec()].concat());
     }
-    let carried: Vec<_> = observed
-        .easy
-        .carried
-        .iter()
-        .filter(|(_, v)| v.is_finite())
-        .map(|(k, v)| format!("{:.0} % carry {:.1} %", 100.0 * k, 100.0 * v))
-        .collect();
-    let carried = if carried.is_empty() {
-        "There are no negatives.".to_string()
-    } else {
-        format!("Of the negatives the hardest {} of the negative gradient.", carried.join(", "))
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        contrast::Temperature, report::template::tests::assert_every_branch, sim::observe,
     };
-    let groups = if observed.groups.single_classes() {
-        String::new()
-    } else {
-        let n = observed.groups.len();
-        format!(
-            " Between classes it is kept by {n} bins of classes of similar size (`groups` in results.json)."
-        )
-    };
-    let mass =
-        if train_counts.len() <= 200 { "![Gradient mass](gradient-mass.png)\n\n" } else { "" };
-    format!(
-        "# Gradients on real features\n\n`{command}`, {runtime:.1} s\n\n```json\n{source:#}\n```\n\n\
-         Loss {} nats over all anchors; {} anchors have no positive (they contribute zero and count).\n\n\
-         ## Similarity of positive pairs\n\n![Densities](positive-similarity.png)\n\n{}\n\
-         Dashed lines are the means. For comparison only (other data, other networks):\n\n{}\n\
-         ## Gradient mass\n\n{mass}Sums of |∂L/∂s| over pairs of rows, L the mean over all anchors; per class in `classes.csv`.{groups}\n\n{}\n\
-         ## Easy pairs\n\n![By rank](gradients-by-rank.png)\n\n{carried} Curves, also with respect to features: \
-         `easy-pairs.csv`.\n\nWhat mining with Q_p and Q_n keeps (of the gradient before mining), what it costs in pairs, and the \
-         size of the gradient once the kept pairs form the softmax alone:\n\n{}",
-        significant(observed.loss, 6),
-        observed.without_positives,
-        similarities.markdown(),
-        published.markdown(),
-        data::shot_table(observed).markdown(),
-        data::mining_table(observed).markdown(),
-    )
+    use serde_json::json;
+
+    #[test]
+    fn every_branch_of_the_text_is_rendered() {
+        let features = ndarray::Array2::from_shape_fn((6, 2), |(i, j)| (i + 2 * j + i * j) as f64);
+        let t = Temperature::new(0.2).unwrap();
+        let observed = observe(features, &[0, 0, 1, 1, 2, 2], &[9, 4, 2], t, &[(1, 2)]).unwrap();
+        let source = json!({ "file": "f", "rows": 6 });
+        let context = ObservedContext::new(&observed, &source, true, "rescom-sim", 1.0);
+        let mut context = serde_json::to_value(context).unwrap();
+        context["bins"] = 30.into();
+        assert_every_branch("from-features.md.j2", &context);
+    }
 }

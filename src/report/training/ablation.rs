@@ -8,6 +8,7 @@ use crate::{
             cells::{Cell, Group, Spread},
             numeric,
             plots::{fitted, in_percent},
+            style::with_spread,
             tables::{factor_text, percent},
         },
     },
@@ -150,7 +151,7 @@ fn panel(variants: &[(RescomModules, &Cell<'_>)], factor: f64) -> Panel {
             let top = s.mean + s.sd.unwrap_or(0.0) + 2.6;
             texts.push(((*x, top), format!("{:.1}", s.mean), Align::Middle));
         }
-        series.push(crate::report::training::plots::with_spread(
+        series.push(with_spread(
             Series::new(name, Vec::new(), color, Mark::Bars { width: 36 }),
             spreads,
         ));

@@ -23,16 +23,6 @@ pub(crate) fn in_percent(s: Spread) -> Spread {
     Spread { mean: 100.0 * s.mean, sd: s.sd.map(|sd| 100.0 * sd), ..s }
 }
 
-/// `series` with means and intervals of one standard deviation; without intervals for a single seed.
-pub(crate) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series {
-    let plain = Series { points: points.iter().map(|(x, s)| (*x, s.mean)).collect(), ..series };
-    if points.iter().all(|(_, s)| s.sd.is_none()) {
-        return plain;
-    }
-    let bar = |s: Spread| (s.mean - s.sd.unwrap_or(0.0), s.mean + s.sd.unwrap_or(0.0));
-    plain.with_intervals(points.into_iter().map(|(_, s)| bar(s)).collect())
-}
-
 /// An axis that holds all points and intervals, from `low` on if it is given.
 pub(crate) fn fitted(label: &str, series: &[Series], low: Option<f64>) -> Axis {
     let points = series.iter().flat_map(|s| s.points.iter().map(|p| p.1));

@@ -3,10 +3,7 @@
 use crate::{
     report::{
         Mark, Panel, Series,
-        training::{
-            cells::{Arm, Group, Spread},
-            plots::with_spread,
-        },
+        training::cells::{Arm, Group, Spread},
     },
     run::{Method, MethodLabel, RescomModules},
 };
@@ -32,6 +29,16 @@ pub(crate) fn number_of(label: MethodLabel) -> usize {
         }
     };
     if label.stage2 { ONE_STAGE + plain } else { plain }
+}
+
+/// `series` with means and intervals of one standard deviation; without intervals for a single seed.
+pub(crate) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series {
+    let plain = Series { points: points.iter().map(|(x, s)| (*x, s.mean)).collect(), ..series };
+    if points.iter().all(|(_, s)| s.sd.is_none()) {
+        return plain;
+    }
+    let bar = |s: Spread| (s.mean - s.sd.unwrap_or(0.0), s.mean + s.sd.unwrap_or(0.0));
+    plain.with_intervals(points.into_iter().map(|(_, s)| bar(s)).collect())
 }
 
 /// The series of an arm. Several settings of one method share its colour and differ in form.
