@@ -89,7 +89,6 @@ impl Sweep<'_> {
         }
         // Before there is a folder: one without a run in it would only be in the way.
         let Some(images) = self.images(run)? else { return Ok(Outcome::Stopped { epoch: 0 }) };
-        run.recipe.check_classes(images.train.classes())?;
         let dir = RunDir::open(&folder, &run.recipe)?;
         let _lock = dir.lock()?;
         if let Some(record) = dir.record()? {
@@ -129,6 +128,12 @@ impl Sweep<'_> {
             let most = same_set.map(|d| d.images_per_class as usize).max();
             let source = self.request.source.locate(set, most)?;
             self.images = Images::load(source, set, &checking)?;
+            // Every run on these images, before the first one trains.
+            if let Some(images) = &self.images {
+                let classes = images.train.classes();
+                let same_set = self.runs.iter().filter(|r| r.recipe.data.set == set);
+                same_set.map(|r| r.recipe.check_for_classes(classes)).collect::<Result<()>>()?;
+            }
         }
         Ok(self.images.clone())
     }

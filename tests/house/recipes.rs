@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use rescom::run::{AugmentPolicy, DataSetId, Mark, Marks, Recipe, RecipeFile, ScheduleKind};
+use rescom::run::{
+    AugmentPolicy, DataSetId, Keys, Mark, Marks, Miner, Recipe, RecipeFile, RescomModules,
+    ScheduleKind,
+};
 
 fn recipes() -> Vec<(PathBuf, RecipeFile)> {
     let mut files: Vec<PathBuf> = fs::read_dir("experiments/recipes")
@@ -38,7 +41,9 @@ fn every_recipe_is_complete_and_named_as_its_file() {
 fn every_value_says_where_it_comes_from() {
     for (path, recipe, marks) in resolved() {
         let table: toml::Table = recipe.to_toml().unwrap().parse().unwrap();
-        for (name, fields) in table.iter().filter_map(|(n, v)| Some((n, v.as_table()?))) {
+        // The loss is the method's, which has a mark.
+        let marked = table.iter().filter(|(name, _)| *name != "loss");
+        for (name, fields) in marked.filter_map(|(n, v)| Some((n, v.as_table()?))) {
             for field in fields.keys() {
                 let key = format!("{name}.{field}");
                 let mark = marks.get(&key);
@@ -192,78 +197,172 @@ fn numbers_that_are_not_finite_are_refused() {
 #[cfg(feature = "train")]
 #[test]
 fn every_recipe_describes_a_model_that_can_be_built() {
-    use rescom::{
-        longtail::ClassCounts,
-        train::{Trainer, trainer_spec},
-    };
+    use rescom::{longtail::ClassCounts, train::Trainer};
     for (path, recipe, _) in resolved() {
         let classes = recipe.data.set.classes();
         let counts = ClassCounts::new((1..=classes as u64).rev().collect()).unwrap();
-        let trainer = Trainer::new(&trainer_spec(&recipe, classes), &counts, 0, "cpu")
+        let trainer = Trainer::new(&recipe.trainer(), &counts, 0, "cpu")
             .unwrap_or_else(|e| panic!("{path:?}: {e}"));
         assert!(trainer.parameters() > 400_000, "{path:?}: {}", trainer.parameters());
     }
 }
 
+fn released() -> RecipeFile {
+    let found = recipes().into_iter().find(|(p, _)| p.ends_with("cifar100-lt-imb100.toml"));
+    found.unwrap().1
+}
+
+fn of_method(name: &str) -> Recipe {
+    let mut file = released();
+    file.set_text(&format!("method.name={name}")).unwrap();
+    file.resolve().unwrap().0
+}
+
 /// METHOD section 3, module by module: what the sixteen names of the ablation and the other methods train.
-#[cfg(feature = "train")]
 #[test]
 fn each_method_trains_what_its_name_says() {
-    use rescom::{
-        run::RescomModules,
-        train::{
-            fit::config::{Classification, ContrastKind, HardPairMiner, QueueInit, QueueSpec},
-            trainer_spec,
-        },
-    };
-    let (_, file) =
-        recipes().into_iter().find(|(p, _)| p.ends_with("cifar100-lt-imb100.toml")).unwrap();
-    let spec = |name: &str| {
-        let mut file = file.clone();
-        file.set_text(&format!("method.name={name}")).unwrap();
-        trainer_spec(&file.resolve().unwrap().0, 100).method
-    };
-    let init = QueueInit::Random;
     let mut names = vec![];
     for off in RescomModules::combinations() {
         let words: Vec<String> = off.off().iter().map(|word| format!("-no-{word}")).collect();
         let name = format!("rescom{}", words.concat());
         let has = |word: &str| !name.contains(&format!("-no-{word}"));
-        let got = spec(&name);
-        let contrast = got.contrast.as_ref().unwrap();
-        let queue = if has("queue") {
-            QueueSpec::ClassBalanced { per_class: 10, init }
-        } else {
-            QueueSpec::Fifo { len: 1000, init }
-        };
-        assert_eq!(contrast.queue, Some(queue), "{name}");
-        assert_eq!(contrast.class_balanced_beta, has("loss").then_some(0.999999), "{name}");
-        let miner = HardPairMiner { num_pos: 1, num_neg: 400 };
-        assert_eq!(contrast.mining, has("mining").then_some(miner), "{name}");
-        assert_eq!(got.siamese, has("siamese"), "{name}");
-        assert_eq!(contrast.kind, ContrastKind::Supervised, "{name}");
-        assert_eq!((contrast.con_weight, contrast.temperature), (0.5, 0.2), "{name}");
-        assert_eq!(got.classification, Classification::BalancedSoftmax, "{name}");
+        let loss = of_method(&name).loss.clone();
+        let queue = if has("queue") { Keys::ClassBalancedQueue } else { Keys::FifoQueue };
+        assert_eq!(loss.keys, [Keys::Batch, queue], "{name}");
+        let contrast = if has("loss") { "class-balanced-supcon" } else { "supcon" };
+        assert_eq!(loss.contrast.as_ref().unwrap().as_str(), contrast, "{name}");
+        let miner = if has("mining") { Miner::HardPairs } else { Miner::None };
+        assert_eq!(loss.miner, miner, "{name}");
+        assert_eq!(loss.views_classified, if has("siamese") { 2 } else { 1 }, "{name}");
+        assert_eq!(loss.classification.as_str(), "balanced-softmax", "{name}");
+        assert_eq!((loss.views(), loss.mixup), (2, false), "{name}");
         names.push(name);
     }
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 16);
-    for (name, classification, contrastive, momentum, mixup) in [
-        ("ce", Classification::CrossEntropy, false, false, None),
-        ("mislas", Classification::CrossEntropy, false, false, Some(1.0)),
-        ("balanced-softmax", Classification::BalancedSoftmax, false, false, None),
-        ("supcon+bs", Classification::BalancedSoftmax, true, false, None),
-        ("moco+bs", Classification::BalancedSoftmax, true, true, None),
+    let moco = [Keys::KeyEncoder, Keys::FifoQueue];
+    for (name, classification, keys, mixup) in [
+        ("ce", "cross-entropy", &[][..], false),
+        ("mislas", "cross-entropy", &[], true),
+        ("balanced-softmax", "balanced-softmax", &[], false),
+        ("supcon+bs", "balanced-softmax", &[Keys::Batch], false),
+        ("moco+bs", "balanced-softmax", &moco, false),
     ] {
-        let got = spec(name);
-        assert_eq!(got.classification, classification, "{name}");
-        assert_eq!((got.siamese, got.mixup_alpha), (false, mixup), "{name}");
-        assert_eq!(got.contrast.is_some(), contrastive, "{name}");
-        let Some(contrast) = got.contrast else { continue };
-        assert_eq!((contrast.class_balanced_beta, contrast.mining), (None, None), "{name}");
-        assert_eq!(contrast.has_key_network(), momentum, "{name}");
-        let fifo = QueueSpec::Fifo { len: 1000, init };
-        assert_eq!(contrast.queue, momentum.then_some(fifo), "{name}");
+        let loss = of_method(name).loss.clone();
+        assert_eq!(loss.classification.as_str(), classification, "{name}");
+        assert_eq!((&loss.keys[..], loss.mixup), (keys, mixup), "{name}");
+        assert_eq!((loss.views_classified, loss.miner), (1, Miner::None), "{name}");
+        let contrast = loss.contrast.as_ref().map(|name| name.as_str());
+        assert_eq!(contrast, (!keys.is_empty()).then_some("supcon"), "{name}");
+        assert_eq!(loss.views(), if keys.is_empty() { 1 } else { 2 }, "{name}");
     }
+}
+
+/// The released recipe under another name, with a `[loss]` of its own.
+fn own(name: &str, loss: &str) -> rescom::Result<RecipeFile> {
+    let text = fs::read_to_string("experiments/recipes/cifar100-lt-imb100.toml").unwrap();
+    let method = "[method]\nname = \"rescom\"";
+    assert!(text.contains(method));
+    let with = format!("[loss]\n{loss}\n\n[method]\nname = \"{name}\"");
+    RecipeFile::parse(&text.replace(method, &with), "own.toml")
+}
+
+/// A recipe may put its loss together itself; the method's name is then the name of a row.
+#[test]
+fn a_recipe_may_compose_a_loss_of_its_own() {
+    let loss = "classification = \"cross-entropy\"  # assumed: a test\n\
+                contrast = \"supcon\"               # assumed: a test\n\
+                keys = [\"batch\", \"fifo-queue\"]  # assumed: a test";
+    let mut file = own("ce-with-queue", loss).unwrap();
+    let (recipe, marks) = file.resolve().unwrap();
+    assert_eq!(recipe.method.name.to_string(), "ce-with-queue");
+    assert_eq!(recipe.loss.keys, [Keys::Batch, Keys::FifoQueue]);
+    assert_eq!((recipe.loss.views(), recipe.loss.views_classified), (2, 1));
+    assert_eq!(marks.get("loss.contrast"), Some(Mark::Assumed));
+    // The composition is one of the recipe's values, and is saved with the run.
+    assert_eq!(recipe.values().unwrap()["loss.miner"], "\"none\"");
+    let back: Recipe = toml::from_str(&recipe.to_toml().unwrap()).unwrap();
+    assert_eq!(back, recipe);
+    // One value of it changes as any other.
+    let mut changed = file.clone();
+    changed.set_text("loss.classification=balanced-softmax").unwrap();
+    let (changed, _) = changed.resolve().unwrap();
+    assert_eq!(recipe.differences(&changed).unwrap().len(), 1);
+    // Another method is another composition.
+    file.set_text("method.name=ce").unwrap();
+    let (ce, marks) = file.resolve().unwrap();
+    assert_eq!((ce.loss.contrast.as_ref(), marks.get("loss.contrast")), (None, None));
+}
+
+#[test]
+fn a_composition_that_does_not_fit_is_refused_by_key() {
+    for (name, loss, words) in [
+        (
+            "ce",
+            "classification = \"balanced-softmax\"",
+            "give your own composition a name of its own",
+        ),
+        ("mine", "classification = \"Softmax!\"", "expected a name of small letters"),
+        (
+            "mine",
+            "classification = \"x\"\nkeys = [\"batch\"]",
+            "loss.keys = [\"batch\"]: expected no keys",
+        ),
+        ("mine", "classification = \"x\"\nviews-classified = 0", "loss.views-classified = 0"),
+        ("mine", "classification = \"x\"\nviews = 2", "unknown field `views`"),
+        (
+            "mine",
+            "classification = \"x\"\ncontrast = \"y\"\nkeys = [\"fifo-queue\", \"batch\"]",
+            "expected batch or key-encoder, then",
+        ),
+        (
+            "mine",
+            "classification = \"x\"\ncontrast = \"y\"\nkeys = [\"key-encoder\", \"class-balanced-queue\"]",
+            "expected key-encoder with a fifo-queue",
+        ),
+    ] {
+        let loss: String = loss.lines().map(|l| format!("{l} # assumed: a test\n")).collect();
+        let e = own(name, &loss).unwrap().resolve().unwrap_err();
+        assert!(e.exit_code() == 2 && e.to_string().contains(words), "{words}: {e}");
+    }
+    let e = own("mine", "classification = \"x\"").unwrap_err();
+    assert!(e.to_string().contains("loss.classification has no mark"), "{e}");
+    let mut file = released();
+    file.set_text("method.name=mine").unwrap();
+    let e = file.resolve().unwrap_err();
+    assert!(e.to_string().contains("method \"mine\" is unknown; expected one of ce, "), "{e}");
+}
+
+/// A list may have fewer classes than the set, and then fewer keys to mine among.
+#[test]
+fn the_miner_is_checked_against_the_classes_that_there_are() {
+    let recipe = of_method("rescom");
+    assert!(recipe.check_for_classes(41).is_ok());
+    let e = recipe.check_for_classes(40).unwrap_err().to_string();
+    assert!(e.contains("contrast.num-neg = 400: expected at most the 390 keys"), "{e}");
+    assert!(of_method("ce").check_for_classes(2).is_ok());
+    assert!(of_method("rescom-no-mining").check_for_classes(2).is_ok());
+    // A FIFO queue may hold keys of other classes alone.
+    assert!(of_method("rescom-no-queue").check_for_classes(40).is_ok());
+}
+
+/// What runs saved before there was a `[loss]`, and the one way in which a seeded order is written twice.
+#[test]
+fn recipes_of_older_runs_are_read_as_they_were_meant() {
+    let recipe = of_method("rescom-no-queue");
+    let text = recipe.to_toml().unwrap();
+    let mut old: toml::Table = text.parse().unwrap();
+    assert!(old.remove("loss").is_some());
+    let read: Recipe = toml::from_str(&toml::to_string(&old).unwrap()).unwrap();
+    assert_eq!(read, recipe);
+    let seeded = |order: &str| {
+        let mut file = released();
+        file.set_text("data.subset-seed=3").unwrap();
+        file.set_text(&format!("data.class-order={order}")).unwrap();
+        file.resolve().unwrap().0
+    };
+    assert_eq!(seeded("seeded"), seeded("seeded:3"));
+    assert!(seeded("seeded:3").to_toml().unwrap().contains("class-order = \"seeded\"\n"));
+    assert!(seeded("seeded:4").to_toml().unwrap().contains("class-order = \"seeded:4\"\n"));
 }

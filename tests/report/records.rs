@@ -189,7 +189,7 @@ pub(crate) fn features(record: &RunRecord) -> RunFeatures {
     let summary = FeatureSummary {
         epoch: 4,
         checkpoint_sha256: "0".into(),
-        space: if record.recipe.method.name.is_contrastive() {
+        space: if record.recipe.loss.contrast.is_some() {
             Space::Projection
         } else {
             Space::Encoder

@@ -5,7 +5,10 @@
 
 mod common;
 mod convert;
+mod examples;
 mod exchange;
+mod gradients;
+mod logit_adjustment;
 mod losses;
 mod oracle;
 #[path = "../fixtures/place.rs"]

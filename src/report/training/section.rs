@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Result,
+    longtail::ClassOrder,
     report::{
         Rendered, Table,
         training::{
@@ -13,7 +14,7 @@ use crate::{
             tables::{self, factor_text},
         },
     },
-    run::{ClassOrder, DataSetId, RunRecord},
+    run::{DataSetId, RunRecord},
 };
 
 /// Text and files under construction. Every table is written as CSV, every figure as PNG and SVG.
@@ -25,7 +26,7 @@ pub(crate) struct Section {
 
 impl Section {
     fn new(group: &Group<'_>) -> Self {
-        let stem = format!("{}-{}-", group.set.name(), order_name(group.order));
+        let stem = format!("{}-{}-", group.set.name(), group.order.label());
         Self { stem, text: String::new(), files: Files::new() }
     }
 
@@ -74,14 +75,10 @@ pub(crate) fn set_title(set: DataSetId) -> &'static str {
     }
 }
 
-fn order_name(order: ClassOrder) -> String {
-    format!("{order:?}").to_lowercase()
-}
-
 /// The part of the report that shows `group`.
 pub(crate) fn section(group: &Group<'_>) -> Result<Section> {
     let mut out = Section::new(group);
-    out.paragraph(&format!("## {}, {} class order", set_title(group.set), order_name(group.order)));
+    out.paragraph(&format!("## {}, {} class order", set_title(group.set), group.order.label()));
     out.paragraph(&class_order_note(group));
     main_result(group, &mut out)?;
     same_seeds(group, &mut out);
@@ -270,7 +267,7 @@ fn class_order_note(group: &Group<'_>) -> String {
         }
         _ => "",
     };
-    format!("Class order: {}.{warning}{counts}", order_name(group.order))
+    format!("Class order: {}.{warning}{counts}", group.order.label())
 }
 
 /// What the dashes in the columns of the best epoch mean.

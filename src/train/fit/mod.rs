@@ -2,13 +2,11 @@
 
 pub mod calibrate;
 pub(crate) mod checkpoint;
-pub mod config;
 pub mod epoch_loop;
 pub mod images;
 pub mod learner;
 pub(crate) mod mixup;
 pub mod one_stage_run;
-pub(crate) mod recipe;
 pub(crate) mod saved;
 pub(crate) mod schedule;
 pub(crate) mod sgd;

@@ -12,7 +12,6 @@ use crate::{
         fit::{
             epoch_loop::{Job, Observer, Outcome, Training, fit},
             images::{Selection, training_options},
-            recipe::trainer_spec,
             schedule::learning_rate,
         },
     },
@@ -35,8 +34,7 @@ pub fn fit_one_stage(
 fn training<'a>(job: &Job<'a>) -> Result<Training<'a>> {
     let recipe = job.recipe;
     let chosen = Selection::new(recipe, &*job.train)?;
-    let spec = trainer_spec(recipe, chosen.counts.classes());
-    let learner = Trainer::new(&spec, &chosen.counts, recipe.run.seed, job.device)?;
+    let learner = Trainer::new(&recipe.trainer(), &chosen.counts, recipe.run.seed, job.device)?;
     let options = training_options(recipe, job.threads)?;
     let streams = Streams::new(recipe.run.seed);
     Ok(Training {

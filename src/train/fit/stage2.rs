@@ -10,20 +10,14 @@ use crate::{
     data::Batch,
     longtail::ClassCounts,
     rng::Streams,
-    run::Recipe,
+    run::{EncoderSpec, Precision, Recipe, SgdSpec},
     train::{
         eval::evaluate::{Network, Outputs},
         fit::{
-            config::{EncoderSpec, Precision, SgdSpec},
             learner::{Learner, StepOutcome, put_steps, steps_in},
-            recipe::trainer_spec,
             sgd::Sgd,
         },
-        losses::{
-            LabelAwareLoss,
-            on_tensors::Classify,
-            smoothing::{LabelAwareSmoothing, SmoothingShape},
-        },
+        losses::{ClassificationLoss as _, LabelAwareLoss, LabelAwareSmoothing, SmoothingShape},
         nn::{
             device::{self, Expected, Images, rows},
             layers::{Layout, Linear, Param},
@@ -56,9 +50,9 @@ pub struct Stage2Spec {
     pub channels_last: bool,
 }
 
-/// The settings of stage 2 in a recipe, for `classes` classes.
-pub fn stage2_spec(recipe: &Recipe, classes: usize) -> Stage2Spec {
-    let trainer = trainer_spec(recipe, classes);
+/// The settings of stage 2 in a recipe.
+pub fn stage2_spec(recipe: &Recipe) -> Stage2Spec {
+    let trainer = recipe.trainer();
     let s = &recipe.stage2;
     Stage2Spec {
         encoder: trainer.encoder,
@@ -135,7 +129,7 @@ impl Stage2 {
         let _ = head.split(&relative_lr)?[scale.index()].fill_(1.0);
         Ok(Self {
             sgd: Sgd::new(&head),
-            loss: LabelAwareLoss::on(&spec.smoothing, counts, device)?,
+            loss: LabelAwareLoss::new(&spec.smoothing, counts)?,
             classes,
             spec: spec.clone(),
             encoder,
@@ -166,7 +160,7 @@ impl Stage2 {
         let before = self.encoder.store().statistics()?;
         let features = tch::no_grad(|| self.encoder.forward(&images, shift))?.features;
         let scores = self.scores(&features)?;
-        let loss = self.loss.of(&scores, &labels)?;
+        let loss = self.loss.loss(&scores, &labels)?;
         let flat = self.head.flat();
         let grad = Tensor::f_run_backward(&[&loss], &[flat], false, false)?.swap_remove(0);
         // Summed in float64: over millions of squares float32 loses the fifth digit.

@@ -21,7 +21,6 @@ use crate::{
             checkpoint,
             epoch_loop::{Job, Observer, Outcome, Training, fit},
             images::training_options,
-            recipe::trainer_spec,
             saved::{STAGE2_FILE, SavedRun, not_fitting},
             stage2::{Stage2, stage2_spec},
         },
@@ -88,7 +87,7 @@ impl Start {
         let name = file.display().to_string();
         let given = from_safetensors(&name, &bytes)?;
         let classes = run.counts.classes();
-        let encoder = trainer_spec(&run.recipe, classes).encoder;
+        let encoder = run.recipe.trainer().encoder;
         let mut found = convert(&encoder, classes, None, &given)?;
         found.missing.retain(|entry| entry.starts_with("encoder."));
         found.misshapen.retain(|(entry, ..)| entry.starts_with("encoder."));
@@ -154,7 +153,7 @@ pub fn fit_stage2(
 fn training<'a>(job: &Job<'a>, start: &Start) -> Result<Training<'a>> {
     let (recipe, run) = (job.recipe, &start.run);
     let ids = run.training_ids(&*job.train)?;
-    let spec = stage2_spec(recipe, run.counts.classes());
+    let spec = stage2_spec(recipe);
     let learner = Stage2::new(&spec, &run.counts, &start.state, job.device)?;
     // Not the draws of stage 1 over again.
     let seed = Streams::new(recipe.run.seed).stream("stage2", &[]).next_u64();

@@ -2,11 +2,9 @@
 
 use std::sync::LazyLock;
 
-use rescom::train::{
-    HostTensor, HostTensors,
-    eval::probe::EncoderProbe,
-    fit::config::{Arch, EncoderSpec},
-    state_names,
+use rescom::{
+    run::{Arch, EncoderSpec},
+    train::{HostTensor, HostTensors, eval::probe::EncoderProbe, state_names},
 };
 use serde_json::Value;
 

@@ -3,46 +3,35 @@
 use std::sync::LazyLock;
 
 use rescom::{
-    contrast::Temperature,
+    contrast::{HardPairMiner, Temperature},
     longtail::EffectiveNumber,
+    run::{ContrastSpec, LossSpec, Method, QueueInit, RescomModules},
     train::{
         HostTensor, HostTensors,
-        fit::config::{
-            Classification, ContrastKind, ContrastiveLossSpec, HardPairMiner, LossSpec, QueueInit,
-            QueueSpec,
-        },
         losses::{
-            BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon,
-            ClassificationLoss, ContrastiveLoss, JointLoss, KeyQueue, KeySource, Mined,
-            SiameseBalancedSoftmax, SupConLoss,
+            BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon, JointLoss,
+            KeySource, Mined, SiameseBalancedSoftmax, SupConLoss,
         },
     },
 };
 use serde_json::Value;
 
 use super::fixtures::{self, Deviations, File, number, size};
+use crate::gradients;
 
-pub(crate) fn method(case: &Value) -> LossSpec {
-    LossSpec {
-        classification: Classification::BalancedSoftmax,
-        siamese: true,
-        mixup_alpha: None,
-        contrast: Some(ContrastiveLossSpec {
-            con_weight: number(case, "con_weight"),
-            temperature: number(case, "temperature"),
-            projection_dim: size(case, "dim"),
-            class_balanced_beta: Some(number(case, "effective_num_beta")),
-            queue: Some(QueueSpec::ClassBalanced {
-                per_class: size(case, "queue_size_per_cls"),
-                init: QueueInit::Random,
-            }),
-            mining: Some(HardPairMiner {
-                num_pos: size(case, "select_num_pos"),
-                num_neg: size(case, "select_num_neg"),
-            }),
-            kind: ContrastKind::Supervised,
-        }),
-    }
+pub(crate) fn method(case: &Value) -> (LossSpec, ContrastSpec) {
+    let rescom = Method::Rescom(RescomModules::ALL).loss().unwrap();
+    let numbers = ContrastSpec {
+        temperature: number(case, "temperature"),
+        con_weight: number(case, "con_weight"),
+        effective_number_beta: number(case, "effective_num_beta"),
+        queue_per_class: size(case, "queue_size_per_cls"),
+        num_pos: size(case, "select_num_pos"),
+        num_neg: size(case, "select_num_neg"),
+        queue_init: QueueInit::Random,
+        encoder_momentum: 0.999,
+    };
+    (rescom, numbers)
 }
 
 pub(crate) static JOINT_LOSS: LazyLock<()> = LazyLock::new(|| {
@@ -73,7 +62,7 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
     assert_eq!(want.at("cls_num").as_i64(), Some(&listed[..]), "{name}: counts of the manifest");
     assert_eq!(number(case, "balsfx_n"), 0.0, "{name}: a prior inside the contrastive softmax");
     let queue = || {
-        let state = [("queue_list".to_owned(), want.at("queue").clone())].into();
+        let state = [("queue_list".to_owned(), gradients::tensor(want.at("queue")))].into();
         ClassBalancedQueue::from_state(&state, counts.classes(), QueueInit::Random).unwrap()
     };
     let miner = HardPairMiner {
@@ -81,8 +70,9 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
         num_neg: size(case, "select_num_neg"),
     };
     let keys = BatchKeys.and(Mined::new(queue(), miner).unwrap());
-    let joint = JointLoss::of_spec(&method(case), &counts).unwrap();
-    let got = joint.evaluate(&inputs, &keys).unwrap();
+    let (loss, numbers) = method(case);
+    let joint = JointLoss::of_spec(&loss, &numbers, &counts).unwrap();
+    let got = gradients::joint(&joint, &inputs, &keys);
     for key in ["loss_cls", "loss_con", "loss"] {
         let tolerance = 2e-6 * fixtures::largest(want.at(key)).max(1e-3);
         seen.tensor(key, &got[key], want.at(key), tolerance, name);
@@ -96,7 +86,7 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
 
     // From normalised rows as given, part by part, as the joint loss says and as the parts say.
     inputs.remove("raw_features");
-    let got = joint.evaluate(&inputs, &keys).unwrap();
+    let got = gradients::joint(&joint, &inputs, &keys);
     let tolerance = 5e-6 * fixtures::largest(want.at("grad_features"));
     seen.tensor("grad_features", &got["grad_features"], want.at("grad_features"), tolerance, name);
     let balanced = BalancedSoftmax::new(&counts);
@@ -104,8 +94,8 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
     for (got, want) in balanced.log_prior().iter().zip(prior.to_f64()) {
         seen.add("class_prior", (got.exp() - 1e-9 - want).abs(), 1e-7, name);
     }
-    let cls = SiameseBalancedSoftmax(balanced).evaluate(&inputs["logits"], &inputs["labels"]);
-    let cls = cls.unwrap();
+    let balanced = SiameseBalancedSoftmax(balanced);
+    let cls = gradients::of_logits(&balanced, &inputs["logits"], &inputs["labels"]);
     assert_eq!(cls["loss"].data, got["loss_cls"].data, "{name}: Siamese Balanced Softmax alone");
     assert_eq!(cls["grad_logits"], got["grad_logits"], "{name}: Siamese Balanced Softmax alone");
     let temperature = Temperature::new(number(case, "temperature")).unwrap();
@@ -115,16 +105,17 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
     for (got, want) in supcon.weights().iter().zip(weights.to_f64()) {
         seen.add("class_weight", (got - want).abs(), 2e-7 * fixtures::largest(weights), name);
     }
-    let con = supcon.evaluate(&inputs["features"], &inputs["labels"], &keys).unwrap();
+    let con = gradients::of_keys(&supcon, &inputs["features"], &inputs["labels"], &keys);
     assert_eq!(con["loss"].data, got["loss_con"].data, "{name}: class-balanced SupCon alone");
     assert_eq!(con["sim"], got["sim_con"], "{name}: its keys");
 
     // The queue then holds exactly the normalised rows of view 1, bit for bit.
     let mut queue = queue();
-    queue.push(&view_1(&inputs["features"]), &view_1(&inputs["labels"])).unwrap();
-    seen.tensor("ptr_after", &queue.state()["queue_ptr"], want.at("ptr_after"), 0.0, name);
+    gradients::enqueue(&mut queue, &view_1(&inputs["features"]), &view_1(&inputs["labels"]));
+    let state = gradients::state(&queue);
+    seen.tensor("ptr_after", &state["queue_ptr"], want.at("ptr_after"), 0.0, name);
     if let Some(after) = want.get("queue_after") {
-        assert_eq!(&queue.state()["queue_list"], after, "{name}: queue_after bit for bit");
+        assert_eq!(&state["queue_list"], after, "{name}: queue_after bit for bit");
     }
 }
 
@@ -141,15 +132,15 @@ pub(crate) static QUEUE: LazyLock<()> = LazyLock::new(|| {
             "{name}: classes of the keys"
         );
         let state = [
-            ("queue_list".to_owned(), want.at("queue_init").clone()),
-            ("queue_ptr".to_owned(), want.at("ptr_init").clone()),
+            ("queue_list".to_owned(), gradients::tensor(want.at("queue_init"))),
+            ("queue_ptr".to_owned(), gradients::tensor(want.at("ptr_init"))),
         ];
         let queue = ClassBalancedQueue::from_state(&state.into(), classes, QueueInit::Random);
         let mut queue = queue.unwrap();
         for s in 0..size(case, "steps") {
             let at = |part: &str| want.at(&format!("step{s}.{part}"));
-            queue.push(&view_1(at("features")), &view_1(at("labels"))).unwrap();
-            let state = queue.state();
+            gradients::enqueue(&mut queue, &view_1(at("features")), &view_1(at("labels")));
+            let state = gradients::state(&queue);
             assert_eq!(&state["queue_list"], at("queue"), "{name}: queue after step {s}");
             assert_eq!(&state["queue_ptr"], at("ptr"), "{name}: pointers after step {s}");
             seen.tensor("queue", &state["queue_list"], at("queue"), 0.0, name);

@@ -2,14 +2,14 @@
 
 use std::sync::LazyLock;
 
-use rescom::train::{
-    HostTensor, HostTensors, Images, Trainer,
-    fit::config::{Arch, EncoderSpec, Precision, SgdSpec, TrainerSpec},
+use rescom::{
+    run::{Arch, EncoderSpec, Precision, SgdSpec, TrainerSpec},
+    train::{HostTensor, HostTensors, Images, Trainer},
 };
 use serde_json::Value;
 
 use super::{
-    fixtures::{self, Deviations, File, number},
+    fixtures::{self, Deviations, File, number, size},
     losses,
 };
 
@@ -75,14 +75,18 @@ impl Run<'_> {
     fn trainer(&self, state0: &HostTensors) -> Trainer {
         let arch = Arch::parse(self.case["arch"].as_str().unwrap()).unwrap();
         let channels = self.batches.at("images0").shape[1];
+        let (loss, contrast) = losses::method(self.case);
         let spec = TrainerSpec {
             encoder: EncoderSpec::new(arch, channels),
-            method: losses::method(self.case),
+            loss,
+            contrast,
+            projection_dim: size(self.case, "dim"),
+            mixup_alpha: 1.0,
             sgd: SgdSpec {
                 momentum: number(self.case, "momentum"),
                 weight_decay: number(self.case, "weight_decay"),
             },
-            precision: Precision::F32,
+            precision: Precision::Fp32,
             channels_last: false,
         };
         let mut trainer = Trainer::new(&spec, &fixtures::counts(self.case), 0, "cpu").unwrap();

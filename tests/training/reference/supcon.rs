@@ -7,12 +7,13 @@ use rescom::{
     contrast::Temperature,
     train::{
         HostData, HostTensor, HostTensors,
-        losses::{BatchKeys, ContrastiveLoss, GivenKeys, KeySource, SupConLoss},
+        losses::{BatchKeys, GivenKeys, KeySource, SupConLoss},
     },
 };
 use serde_json::Value;
 
 use super::fixtures::{self, Deviations, File, number, size};
+use crate::gradients;
 
 fn single(tensor: &HostTensor) -> HostTensor {
     let values = tensor.to_f64().iter().map(|&x| x as f32).collect();
@@ -71,17 +72,21 @@ impl Case<'_> {
         let (set, variant) = self.case.split_once('.').unwrap_or((self.case, ""));
         let input = |name: &str| self.input(set, name);
         let (features, labels) = (input("features"), input("labels"));
-        let queue = || GivenKeys::new(&input("queue"), &input("queue_labels")).unwrap();
+        let given = |keys: &HostTensor, labels: &HostTensor| {
+            GivenKeys::new(&gradients::tensor(keys), &gradients::tensor(labels)).unwrap()
+        };
+        let queue = || given(&input("queue"), &input("queue_labels"));
         let keys: Box<dyn KeySource> = match variant {
             "" => Box::new(BatchKeys),
             "queue_only" => Box::new(queue()),
-            "key_plus_queue" => {
-                Box::new(GivenKeys::new(&input("keys"), &labels).unwrap().and(queue()))
-            }
+            "key_plus_queue" => Box::new(given(&input("keys"), &labels).and(queue())),
             other => panic!("{}: variant `{other}` is not known", self.case),
         };
         let temperature = Temperature::new(number(self.settings, "temperature")).unwrap();
-        let got = SupConLoss::new(temperature).evaluate(&features, &labels, &*keys).unwrap();
+        let loss = SupConLoss::new(temperature);
+        let mut got = gradients::of_keys(&loss, &features, &labels, &*keys);
+        let per_anchor = gradients::per_anchor(loss, &features, &labels, &*keys);
+        got.insert("loss_per_anchor".into(), per_anchor);
         if variant.is_empty() {
             self.batch(&got, &labels, seen);
         } else {

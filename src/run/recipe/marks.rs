@@ -1,3 +1,5 @@
+//! Where the values of a recipe come from.
+
 use std::collections::BTreeMap;
 
 use crate::{Error, Result};
@@ -107,6 +109,11 @@ impl Marks {
         let entry =
             if back { Entry::Marked(mark) } else { Entry::Replaced(Replaced { was, mark }) };
         self.0.insert(key.to_owned(), entry);
+    }
+
+    /// Drops the marks of the values of `table`.
+    pub(super) fn forget(&mut self, table: &str) {
+        self.0.retain(|key, _| key.split_once('.').is_none_or(|(of, _)| of != table));
     }
 
     /// The mark of `key`, if the file gives it one.

@@ -1,46 +1,11 @@
-//! Recipe files: read, overridden, resolved; and the recipe whose values fit together.
+//! Recipe files: read, overridden, resolved.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{Marks, RawRecipe, atomic::toml_fault};
-use crate::{Error, Result};
-
-/// A recipe whose values fit together: what the engine accepts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RawRecipe", into = "RawRecipe")]
-pub struct Recipe(RawRecipe);
-
-impl Recipe {
-    /// For `check` alone, which has looked at every value.
-    pub(super) fn checked(raw: RawRecipe) -> Self {
-        Self(raw)
-    }
-}
-
-impl Deref for Recipe {
-    type Target = RawRecipe;
-
-    fn deref(&self) -> &RawRecipe {
-        &self.0
-    }
-}
-
-impl From<Recipe> for RawRecipe {
-    fn from(recipe: Recipe) -> Self {
-        recipe.0
-    }
-}
-
-impl TryFrom<RawRecipe> for Recipe {
-    type Error = Error;
-
-    fn try_from(raw: RawRecipe) -> Result<Self> {
-        raw.check()
-    }
-}
+use super::{checked::Recipe, marks::Marks, raw::RawRecipe};
+use crate::{Error, Result, run::atomic::toml_fault};
 
 /// A recipe file: the table, its presets, and the marks of its values.
 #[derive(Debug, Clone)]
@@ -117,7 +82,12 @@ impl RecipeFile {
             (Value::Float(_), Value::Integer(i)) => Value::Float(i as f64),
             (_, value) => value,
         };
-        self.marks.change(key, &was, &slot.to_string());
+        let now = slot.to_string();
+        self.marks.change(key, &was, &now);
+        // The composition is that of the file's own method.
+        if key == "method.name" && now != was {
+            self.table.remove("loss");
+        }
         Ok(())
     }
 
@@ -161,54 +131,10 @@ impl RecipeFile {
                 ))
             })?;
         let recipe = raw.check().map_err(|e| Error::input(format!("{}: {e}", self.source)))?;
-        Ok((recipe, self.marks.clone()))
-    }
-}
-
-impl Recipe {
-    /// The recipe as TOML text, complete.
-    ///
-    /// # Errors
-    /// [`Error::Run`] if it cannot be expressed (a value that TOML has no form for).
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(&self.0)
-            .map_err(|e| Error::run(format!("cannot express the recipe as TOML: {e}")))
-    }
-
-    /// Every value as TOML text, by dotted key.
-    ///
-    /// # Errors
-    /// As [`to_toml`](Self::to_toml).
-    pub fn values(&self) -> Result<BTreeMap<String, String>> {
-        let table: Table =
-            self.to_toml()?.parse().map_err(|e: toml::de::Error| Error::run(e.to_string()))?;
-        let mut out = BTreeMap::new();
-        for (name, value) in table {
-            match value {
-                Value::Table(fields) => out.extend(
-                    fields.into_iter().map(|(k, v)| (format!("{name}.{k}"), v.to_string())),
-                ),
-                value => drop(out.insert(name, value.to_string())),
-            }
+        let mut marks = self.marks.clone();
+        if !self.table.contains_key("loss") {
+            marks.forget("loss");
         }
-        Ok(out)
-    }
-
-    /// The dotted keys in which two recipes differ, with both values.
-    ///
-    /// # Errors
-    /// As [`to_toml`](Self::to_toml).
-    pub fn differences(&self, other: &Self) -> Result<Vec<(String, String, String)>> {
-        let (a, b) = (self.values()?, other.values()?);
-        Ok(a.into_iter()
-            .filter(|(k, v)| b.get(k) != Some(v))
-            .map(|(k, v)| {
-                let theirs = b.get(&k).cloned().unwrap_or_default();
-                (k, v, theirs)
-            })
-            .collect())
+        Ok((recipe, marks))
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -1,8 +1,38 @@
-use std::{fmt, str::FromStr};
+//! Methods: names for compositions of losses.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::loss::{Keys, LossName, LossSpec, Miner, is_kebab_case};
 use crate::Error;
+
+/// The compositions that have names.
+static METHODS: LazyLock<BTreeMap<String, LossSpec>> = LazyLock::new(|| {
+    toml::from_str(include_str!("../../../assets/methods.toml"))
+        .expect("the shipped table is well formed; a test reads it")
+});
+
+/// Name of a method that the reports know nothing of besides: small letters, digits and hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MethodName([u8; Self::LONGEST]);
+
+impl MethodName {
+    /// Most letters of a name; it is part of the name of a folder.
+    const LONGEST: usize = 48;
+
+    fn new(text: &str) -> Option<Self> {
+        let mut name = [0; Self::LONGEST];
+        name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        is_kebab_case(text).then_some(Self(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|&b| b == 0).unwrap_or(Self::LONGEST);
+        str::from_utf8(&self.0[..end]).unwrap_or_default()
+    }
+}
 
 /// Which of ResCom's four modules are on (METHOD section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +71,24 @@ impl RescomModules {
         self.named().into_iter().filter(|(_, on)| !**on).map(|(name, _)| name).collect()
     }
 
+    /// `full`, ResCom's composition, without the modules that are off.
+    fn of(self, full: &LossSpec) -> LossSpec {
+        let mut loss = full.clone();
+        if !self.class_balanced_loss {
+            loss.contrast = LossName::try_from("supcon").ok();
+        }
+        if !self.class_balanced_queue {
+            loss.keys = vec![Keys::Batch, Keys::FifoQueue];
+        }
+        if !self.hard_pair_mining {
+            loss.miner = Miner::None;
+        }
+        if !self.siamese_balanced_softmax {
+            loss.views_classified = 1;
+        }
+        loss
+    }
+
     fn named(&mut self) -> [(&'static str, &mut bool); 4] {
         [
             ("loss", &mut self.class_balanced_loss),
@@ -70,6 +118,8 @@ pub enum Method {
     Rescom(RescomModules),
     /// MiSLAS stage 1: mixup on cross-entropy (stage 2 is a command of its own).
     Mislas,
+    /// Any other: one of `assets/methods.toml`, or what a recipe's own `[loss]` is called.
+    Other(MethodName),
 }
 
 impl Method {
@@ -83,15 +133,28 @@ impl Method {
         Self::Mislas,
     ];
 
-    /// Whether the method has a contrastive part (projection head, two views).
-    pub fn is_contrastive(self) -> bool {
-        matches!(self, Self::SupConBalancedSoftmax | Self::MoCoBalancedSoftmax | Self::Rescom(_))
+    /// What the name stands for; none for a name that only a recipe with a `[loss]` of its own can have.
+    pub fn loss(self) -> Option<LossSpec> {
+        let Self::Rescom(modules) = self else { return METHODS.get(&self.to_string()).cloned() };
+        METHODS.get("rescom").map(|full| modules.of(full))
     }
 
-    /// Augmented views of each image in a step: 2 with a contrastive part, else 1.
-    pub fn views(self) -> usize {
-        1 + usize::from(self.is_contrastive())
+    /// The error for a name that stands for nothing.
+    pub(super) fn unknown(self) -> Error {
+        unknown(&self.to_string())
     }
+}
+
+fn unknown(name: &str) -> Error {
+    let base = Method::BASE.map(|m| m.to_string());
+    let others = METHODS.keys().filter(|name| !base.contains(name));
+    let known: Vec<&str> = base.iter().chain(others).map(String::as_str).collect();
+    Error::input(format!(
+        "method \"{name}\" is unknown; expected one of {}, or rescom with -no-loss, -no-queue, -no-mining, \
+         -no-siamese appended in this order; a recipe with a table [loss] may have a name of its own, in small \
+         letters with hyphens",
+        known.join(", ")
+    ))
 }
 
 impl fmt::Display for Method {
@@ -102,6 +165,7 @@ impl fmt::Display for Method {
             Self::SupConBalancedSoftmax => f.write_str("supcon+bs"),
             Self::MoCoBalancedSoftmax => f.write_str("moco+bs"),
             Self::Mislas => f.write_str("mislas"),
+            Self::Other(name) => f.write_str(name.as_str()),
             Self::Rescom(mut modules) => {
                 f.write_str("rescom")?;
                 for (name, on) in modules.named() {
@@ -119,17 +183,13 @@ impl FromStr for Method {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::BASE
+        let known = Self::BASE
             .into_iter()
             .chain(RescomModules::combinations().map(Self::Rescom))
-            .find(|m| m.to_string() == text)
-            .ok_or_else(|| {
-                Error::input(format!(
-                    "method \"{text}\" is unknown; expected one of {}, or rescom with -no-loss, -no-queue, \
-                     -no-mining, -no-siamese appended in this order",
-                    Self::BASE.map(|m| m.to_string()).join(", ")
-                ))
-            })
+            .find(|m| m.to_string() == text);
+        // What looks like an ablation and is none is a slip of the pen.
+        let own = || MethodName::new(text).filter(|_| !text.starts_with("rescom-no-"));
+        known.or_else(|| own().map(Self::Other)).ok_or_else(|| unknown(text))
     }
 }
 
@@ -222,6 +282,27 @@ mod tests {
         }
         assert!("mislas+mislas".parse::<MethodLabel>().is_err());
         assert!("rescom-no-mining-no-loss".parse::<Method>().is_err());
-        assert_eq!("resnet".parse::<Method>().unwrap_err().exit_code(), 2);
+        assert_eq!("ResNet".parse::<Method>().unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn every_name_stands_for_a_composition_of_its_own() {
+        let ablations = RescomModules::combinations().map(Method::Rescom);
+        let named = METHODS.keys().map(|name| name.parse::<Method>().unwrap());
+        let all: std::collections::BTreeSet<Method> = named.chain(ablations).collect();
+        let losses: std::collections::HashSet<LossSpec> =
+            all.iter().map(|m| m.loss().unwrap()).collect();
+        assert_eq!((losses.len(), all.len()), (15 + METHODS.len(), 15 + METHODS.len()));
+        assert!(Method::BASE.iter().all(|m| METHODS.contains_key(&m.to_string())));
+    }
+
+    #[test]
+    fn a_name_of_ones_own_is_short_and_plain() {
+        let own: Method = "my-loss-2".parse().unwrap();
+        assert_eq!((own.to_string(), own.loss()), ("my-loss-2".to_owned(), None));
+        let long = "x".repeat(49);
+        for bad in ["", "my loss", "-x", "x--y", "Übel", "x/y", "a+b", "rescom-no-minig", &long] {
+            assert!(bad.parse::<Method>().is_err(), "{bad}");
+        }
     }
 }

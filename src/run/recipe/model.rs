@@ -1,11 +1,11 @@
-//! Which encoder: network, input channels, width.
+//! The network: `[model]`, and the arithmetic it is computed in.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
 /// Network that turns images into features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Arch {
     /// CIFAR network, 3 blocks per stage, option-A shortcuts (METHOD section 5).
     #[serde(rename = "resnet20")]
@@ -66,6 +66,12 @@ impl Arch {
         })
     }
 
+    /// Width of the features f as published: 64 for the CIFAR networks (16, 32 and 64 channels), 2048
+    /// for those of ImageNet.
+    pub fn feature_dim(self) -> usize {
+        if self.cifar_blocks().is_some() { 64 } else { 2048 }
+    }
+
     /// Basic blocks per stage of a CIFAR network, `None` for the ImageNet ones.
     pub fn cifar_blocks(self) -> Option<usize> {
         match self {
@@ -99,32 +105,29 @@ impl EncoderSpec {
         Self { arch, in_channels, width: None }
     }
 
-    /// Width of the features f: 64 for the CIFAR networks as published, 2048 for ImageNet ones.
+    /// Width of the features f.
     pub fn feature_dim(&self) -> usize {
-        match self.arch.cifar_blocks() {
-            Some(_) => 4 * self.width.unwrap_or(16),
-            None => 2048,
-        }
+        self.width.map_or_else(|| self.arch.feature_dim(), |width| 4 * width)
     }
+}
 
-    /// # Errors
-    /// [`Error::Input`] naming the field that cannot be used.
-    pub fn check(&self) -> Result<()> {
-        if ![1, 3].contains(&self.in_channels) {
-            return Err(Error::input(format!(
-                "encoder.in_channels = {}: expected 1 (grey) or 3 (RGB)",
-                self.in_channels
-            )));
-        }
-        match (self.width, self.arch.cifar_blocks()) {
-            (Some(_), None) => Err(Error::input(format!(
-                "encoder.width: {} has one width only; remove the field",
-                self.arch.name()
-            ))),
-            (Some(w), Some(_)) if w == 0 || w % 4 != 0 => {
-                Err(Error::input(format!("encoder.width = {w}: expected a positive multiple of 4")))
-            }
-            _ => Ok(()),
-        }
-    }
+/// `[model]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModelSpec {
+    /// The encoder.
+    pub arch: Arch,
+    /// Dimension D of the projections.
+    pub projection_dim: usize,
+}
+
+/// Arithmetic of the encoder; losses, batch-norm statistics and the optimiser stay in float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// float32 throughout.
+    #[default]
+    Fp32,
+    /// Convolutions and linear layers in bfloat16.
+    Bf16,
 }
