@@ -9,7 +9,11 @@ use rescom::{
     train::{self, SavedRun},
 };
 
-use crate::images::{Checking, Images, Source};
+use crate::{
+    images::{Checking, Images, Source},
+    sweep_commands::plan_of,
+    terminal,
+};
 
 /// Where the images are and what computes.
 #[derive(Args)]
@@ -30,8 +34,7 @@ impl MachineArgs {
     /// Threads to compute with, which libtorch is told here.
     pub(crate) fn threads(&self, run: &SavedRun) -> Result<usize> {
         let threads = match self.threads {
-            Some(0) => return Err(Error::input("--threads 0: expected at least 1")),
-            Some(n) => n,
+            Some(n) => terminal::threads(n)?,
             None => run.provenance.torch_threads.max(1),
         };
         train::set_threads(threads);
@@ -91,7 +94,7 @@ impl MachineArgs {
 /// where the command line of its training says, else the usual place. Newer records say it in full and
 /// never come here.
 fn of_old_record(run: &SavedRun) -> Source {
-    let plan = crate::plan_of(run.training_command());
+    let plan = plan_of(run.training_command());
     plan.map_or_else(|| Source::usual(run.recipe.data.set), |plan| plan.source)
 }
 

@@ -18,6 +18,8 @@ use crate::{
     plan::run_id,
     progress, report,
     saved::{self, MachineArgs},
+    sweep_commands::plan_of,
+    terminal,
 };
 
 /// Arguments of `stage2`.
@@ -92,7 +94,7 @@ pub(crate) fn run(args: &Stage2Args) -> Result<ExitCode> {
         source: &images.source,
         device: &args.machine.device,
         threads,
-        command: std::env::args().collect(),
+        command: terminal::words(),
     };
     let mut progress = progress::RunProgress::new(id.clone(), &dir);
     match fit_stage2(&job, &start, &mut progress, stop) {
@@ -141,6 +143,6 @@ fn resolve(start: &Start, changes: &[String]) -> Result<(Recipe, Marks)> {
 
 /// The marks of a run that is not finished, which no file holds: those of the command that began it.
 fn planned_marks(start: &Start) -> Option<Marks> {
-    let runs = crate::plan_of(start.run.training_command())?.runs().ok()?;
+    let runs = plan_of(start.run.training_command())?.runs().ok()?;
     runs.into_iter().find(|run| run.recipe == start.run.recipe).map(|run| run.marks)
 }

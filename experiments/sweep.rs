@@ -10,7 +10,7 @@ use std::{
 use rescom::{
     Error, Result,
     run::{RunDir, RunRecord},
-    train::{self, DeviceName, Job, Outcome, fit_one_stage},
+    train::{self, DeviceName, Job, Outcome, fit::images, fit_one_stage},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     images::{Checking, Images},
     interrupt,
     plan::{DryRun, PlanRequest, PlannedRun},
-    progress, report,
+    progress, report, terminal,
 };
 
 /// Runs the command.
@@ -104,7 +104,7 @@ impl Sweep<'_> {
             source: &images.source,
             device: &self.request.args.device,
             threads: self.threads,
-            command: std::env::args().collect(),
+            command: terminal::words(),
         };
         let mut progress = progress::RunProgress::new(title, &dir);
         let done = guarded(|| fit_one_stage(&job, &mut progress, self.stop));
@@ -112,6 +112,24 @@ impl Sweep<'_> {
             dir.log(&format!("failed: {e}"));
         }
         done
+    }
+
+    /// Checks every run of the plan before the first one trains: those on the set of `images` against what
+    /// is really there, those on other sets against what is published of them.
+    fn check_runs(&self, images: &Images) -> Result<()> {
+        for run in self.runs {
+            let set = run.recipe.data.set;
+            let (classes, here) = match set == images.set {
+                true => (images.train.classes(), Some(images.train.usable().len())),
+                false => (set.classes(), None),
+            };
+            run.check(classes)?;
+            match here.filter(|_| set.long_tailed_images().is_some()) {
+                Some(there) => images::steps(&run.recipe, there as u64).map(drop)?,
+                None => images::size(&run.recipe).map(drop)?,
+            }
+        }
+        Ok(())
     }
 
     /// The images of `run`, which it shares with other runs of its set; none after Ctrl-C while pictures
@@ -128,11 +146,8 @@ impl Sweep<'_> {
             let most = same_set.map(|d| d.images_per_class as usize).max();
             let source = self.request.source.locate(set, most)?;
             self.images = Images::load(source, set, &checking)?;
-            // Every run on these images, before the first one trains.
             if let Some(images) = &self.images {
-                let classes = images.train.classes();
-                let same_set = self.runs.iter().filter(|r| r.recipe.data.set == set);
-                same_set.map(|r| r.recipe.check_for_classes(classes)).collect::<Result<()>>()?;
+                self.check_runs(images)?;
             }
         }
         Ok(self.images.clone())
@@ -186,8 +201,7 @@ fn finish(
 
 fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
-        Some(0) => Err(Error::input("--threads 0: expected at least 1")),
-        Some(n) => Ok(n),
+        Some(n) => terminal::threads(n),
         None => Ok(thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
 }

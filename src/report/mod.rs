@@ -18,4 +18,4 @@ pub use plot::{
     series::{Mark, Panel, Series, Shape},
     sheet::{ContactSheet, Tile},
 };
-pub use table::{Table, interval, significant};
+pub use table::{Table, aligned, interval, significant};
