@@ -15,7 +15,7 @@ mod recipes;
 const MAX_LINES: usize = 600;
 /// Modules that every module may use; their own row in the table allows them nothing.
 const FREE: [&str; 2] = ["error", "rng"];
-const NO_FILES: [&str; 5] = ["longtail", "contrast", "sim", "report", "augment"];
+const NO_FILES: [&str; 6] = ["longtail", "contrast", "sim", "results", "report", "augment"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

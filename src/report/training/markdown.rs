@@ -7,14 +7,16 @@ use crate::{
     Error, Result,
     report::training::{
         Files,
-        cells::{FinishedRun, Group},
+        cells::Group,
         section::{section, set_title},
-        tables::{backbone, runs_table},
+        tables::backbone,
     },
+    results::{FinishedRun, Frames, samples},
     run::{Mark, Replaced, RunRecord},
 };
 
-/// The report of `runs`: `report.md`, `runs.csv`, each table as CSV and each figure as PNG and SVG.
+/// The report of `runs`: `report.md`, each figure as PNG and SVG, and the tables of the runs
+/// ([`Frames::files`]) that every number in it is computed from.
 /// Runs are averaged over seeds only; each data set in each class order has its own section.
 ///
 /// # Errors
@@ -23,19 +25,23 @@ pub fn training_report(runs: &[FinishedRun]) -> Result<Files> {
     if runs.is_empty() {
         return Err(Error::input("report: no finished run; train first, or name another folder"));
     }
-    let groups = Group::all(runs)?;
+    let mut frames = Frames::of(runs)?;
+    let (groups, samples) = (Group::all(runs, &frames)?, samples(runs)?);
     let mut files = Files::new();
     let records: Vec<&RunRecord> = runs.iter().map(|r| &r.record).collect();
     let mut text = head(&records, &groups);
     for group in &groups {
-        let section = section(group)?;
+        let section = section(group, &samples)?;
         text.push_str(&section.text);
         files.extend(section.files);
+        for (run, places) in &section.places {
+            frames.add_picture(run, places)?;
+        }
     }
     text.push_str(&protocol(&records)?);
     text.push_str(&origin(&records));
     files.insert(0, ("report.md".into(), text.into_bytes()));
-    files.push(("runs.csv".into(), runs_table(runs).csv().into_bytes()));
+    files.extend(frames.files()?);
     Ok(files)
 }
 
@@ -51,7 +57,7 @@ fn numbers(values: impl Iterator<Item = usize>) -> String {
 }
 
 /// How many seeds there are, and whether every cell has them all.
-fn seeds_text(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
+fn seeds_text(records: &[&RunRecord], groups: &[Group]) -> String {
     let seeds: BTreeSet<u64> = records.iter().map(|r| r.recipe.run.seed).collect();
     let list: Vec<String> = seeds.iter().map(u64::to_string).collect();
     if let [one] = list.as_slice() {
@@ -59,7 +65,7 @@ fn seeds_text(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
             "one seed ({one}): no spread can be given, and small differences mean nothing"
         );
     }
-    let sizes = || groups.iter().flat_map(|g| g.cells.iter().map(|c| c.runs.len()));
+    let sizes = || groups.iter().flat_map(|g| g.cells.iter().map(|c| c.seeds));
     let uneven = match sizes().min() {
         Some(least) if least < seeds.len() => {
             format!("; not every row has all of them (the fewest: {least})")
@@ -69,7 +75,7 @@ fn seeds_text(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
     format!("{} seeds ({}): mean ± sample standard deviation{uneven}", list.len(), list.join(", "))
 }
 
-fn head(records: &[&RunRecord], groups: &[Group<'_>]) -> String {
+fn head(records: &[&RunRecord], groups: &[Group]) -> String {
     let synthetic = records.iter().any(|r| r.is_synthetic());
     let sets = distinct(records.iter().map(|r| set_title(r.recipe.data.set).to_owned()));
     let warning = if synthetic {

@@ -10,24 +10,29 @@ use crate::{
         training::{
             Files, ablation, accuracy,
             cells::Group,
-            comparison, curves, diagnostics, easy, features, numeric, plots, settings,
+            comparison, curves, diagnostics, easy,
+            embedding::{self, Place, Samples},
+            features, plots,
             tables::{self, factor_text},
         },
     },
-    run::{DataSetId, RunRecord},
+    results::query,
+    run::DataSetId,
 };
 
-/// Text and files under construction. Every table is written as CSV, every figure as PNG and SVG.
+/// Text and figures under construction. Every figure is written as PNG and SVG.
 pub(crate) struct Section {
     stem: String,
     pub(crate) text: String,
     pub(crate) files: Files,
+    /// The runs in the t-SNE picture and the places of their images.
+    pub(crate) places: Vec<(String, Vec<Place>)>,
 }
 
 impl Section {
-    fn new(group: &Group<'_>) -> Self {
+    fn new(group: &Group) -> Self {
         let stem = format!("{}-{}-", group.set.name(), group.order.label());
-        Self { stem, text: String::new(), files: Files::new() }
+        Self { stem, text: String::new(), files: Files::new(), places: Vec::new() }
     }
 
     fn paragraph(&mut self, text: &str) {
@@ -40,19 +45,8 @@ impl Section {
         self.paragraph(&format!("### {title}"));
     }
 
-    /// The table as CSV only.
-    fn csv(&mut self, name: &str, table: &Table) {
-        self.files.push((format!("{}{name}.csv", self.stem), table.csv().into_bytes()));
-    }
-
-    /// The table as text only.
-    fn shown(&mut self, table: &Table) {
+    fn table(&mut self, table: &Table) {
         self.paragraph(table.markdown().trim_end());
-    }
-
-    fn table(&mut self, name: &str, table: &Table) {
-        self.shown(table);
-        self.csv(name, table);
     }
 
     fn figure(&mut self, name: &str, caption: &str, rendered: Rendered) {
@@ -76,7 +70,7 @@ pub(crate) fn set_title(set: DataSetId) -> &'static str {
 }
 
 /// The part of the report that shows `group`.
-pub(crate) fn section(group: &Group<'_>) -> Result<Section> {
+pub(crate) fn section(group: &Group, samples: &Samples<'_>) -> Result<Section> {
     let mut out = Section::new(group);
     out.paragraph(&format!("## {}, {} class order", set_title(group.set), group.order.label()));
     out.paragraph(&class_order_note(group));
@@ -85,29 +79,28 @@ pub(crate) fn section(group: &Group<'_>) -> Result<Section> {
     modules(group, &mut out)?;
     classes(group, &mut out)?;
     calibration(group, &mut out)?;
-    trained_features(group, &mut out)?;
+    trained_features(group, samples, &mut out)?;
     time(group, &mut out);
     Ok(out)
 }
 
-fn main_result(group: &Group<'_>, out: &mut Section) -> Result<()> {
+fn main_result(group: &Group, out: &mut Section) -> Result<()> {
     out.heading("Accuracy");
-    if let Some(table) = group.settings.table() {
+    if let Some(table) = tables::settings_table(group)? {
         out.paragraph(
             "The runs were trained in several settings. Only runs of one setting are averaged; the methods' rows name \
              theirs.",
         );
-        out.table("settings", &table);
+        out.table(&table);
     } else {
         out.paragraph(&unlike_note(group)?);
     }
-    out.shown(&tables::main_table(group));
-    out.csv("accuracy", &numeric::accuracy(group));
+    out.table(&tables::main_table(group));
     out.paragraph(&best_epoch_note(group));
     out.figure("accuracy", &accuracy::caption(group), accuracy::figure(group)?);
     if let Some(table) = tables::published_table(group) {
         out.heading("Published numbers");
-        out.table("published", &table);
+        out.table(&table);
         out.paragraph(
             "Top-1 and accuracy by shot group in percent, as their sources state them; what was trained there differs \
              from what was trained here in more than the method (last section). A difference is shown above only beside \
@@ -115,8 +108,7 @@ fn main_result(group: &Group<'_>, out: &mut Section) -> Result<()> {
         );
     }
     out.heading("Shot groups and calibration (last epoch)");
-    out.shown(&tables::groups_table(group));
-    out.csv("groups", &numeric::groups(group));
+    out.table(&tables::groups_table(group));
     out.paragraph(
         "ECE: expected calibration error over 15 bins, in percent; each run's own, then the mean over seeds. Width: that \
          of the encoder's features.",
@@ -125,8 +117,8 @@ fn main_result(group: &Group<'_>, out: &mut Section) -> Result<()> {
 }
 
 /// Settings that are the same within each method, but not across methods.
-fn unlike_note(group: &Group<'_>) -> Result<String> {
-    let keys = settings::unlike(group.runs())?;
+fn unlike_note(group: &Group) -> Result<String> {
+    let keys = query::unlike(&group.frames)?;
     if keys.is_empty() {
         return Ok(String::new());
     }
@@ -136,11 +128,10 @@ fn unlike_note(group: &Group<'_>) -> Result<String> {
     ))
 }
 
-fn same_seeds(group: &Group<'_>, out: &mut Section) {
+fn same_seeds(group: &Group, out: &mut Section) {
     let Some(table) = comparison::paired_table(group) else { return };
     out.heading("Differences on the same seeds");
-    out.shown(&table);
-    out.csv("paired", &comparison::paired_csv(group));
+    out.table(&table);
     out.paragraph(
         "Mean over the seeds that both methods have of the difference of the last epoch's accuracy, in points, with the \
          95 % t-interval of paired differences (none for one seed). A seed decides on initial weights, order and \
@@ -148,11 +139,10 @@ fn same_seeds(group: &Group<'_>, out: &mut Section) {
     );
 }
 
-fn modules(group: &Group<'_>, out: &mut Section) -> Result<()> {
+fn modules(group: &Group, out: &mut Section) -> Result<()> {
     let Some(table) = ablation::ablation_table(group) else { return Ok(()) };
     out.heading("Ablation");
-    out.shown(&table);
-    out.csv("ablation", &ablation::ablation_csv(group));
+    out.table(&table);
     out.paragraph(&ablation::missing(group));
     if let Some(rendered) = ablation::ablation_bars(group)? {
         out.figure("ablation", &ablation::caption(group), rendered);
@@ -160,11 +150,10 @@ fn modules(group: &Group<'_>, out: &mut Section) -> Result<()> {
     Ok(())
 }
 
-fn classes(group: &Group<'_>, out: &mut Section) -> Result<()> {
+fn classes(group: &Group, out: &mut Section) -> Result<()> {
     out.heading("Classes");
     let rendered = plots::accuracy_by_class(group)?;
     out.figure("classes", &plots::class_caption(group), rendered);
-    out.csv("classes", &numeric::classes(group));
     if let Some(rendered) = diagnostics::confusion(group)? {
         let factor = factor_text(diagnostics::shown_factor(group));
         let sorted =
@@ -177,24 +166,21 @@ fn classes(group: &Group<'_>, out: &mut Section) -> Result<()> {
             ),
             rendered,
         );
-        out.csv("confusion", &diagnostics::confusion_table(group));
     }
     Ok(())
 }
 
-fn calibration(group: &Group<'_>, out: &mut Section) -> Result<()> {
+fn calibration(group: &Group, out: &mut Section) -> Result<()> {
     out.heading("Calibration and learning curves");
     if let Some(rendered) = diagnostics::reliability(group)? {
         out.figure("reliability", &diagnostics::reliability_caption(group), rendered);
-        out.csv("reliability", &diagnostics::reliability_table(group));
     }
     out.figure("curves", &curves::caption(group), curves::figure(group)?);
-    out.csv("curves", &curves::table(group));
     Ok(())
 }
 
 /// What `features.json` and `features.safetensors` in the run folders say; nothing if no run has them.
-fn trained_features(group: &Group<'_>, out: &mut Section) -> Result<()> {
+fn trained_features(group: &Group, samples: &Samples<'_>, out: &mut Section) -> Result<()> {
     let Some(table) = features::similarity_table(group) else { return Ok(()) };
     out.heading("Trained features");
     let kinds = match features::mixed(group) {
@@ -207,18 +193,14 @@ fn trained_features(group: &Group<'_>, out: &mut Section) -> Result<()> {
     out.paragraph(&format!(
         "Mean cosine of two test images of one class, by shot group; every pair counts once.{kinds}"
     ));
-    out.shown(&table);
-    out.csv("similarity", &features::similarity_csv(group));
+    out.table(&table);
     if let Some(rendered) = features::similarity(group)? {
         out.figure("similarity", &features::caption(group), rendered);
-        out.csv("densities", &features::density_table(group));
     }
     if let Some(rendered) = easy::figure(group)? {
         out.figure("easy-pairs", &easy::caption(group), rendered);
-        out.csv("easy-pairs", &easy::table(group));
     }
-    #[cfg(feature = "train")]
-    if let Some(picture) = crate::report::training::embedding::picture(group)? {
+    if let Some(picture) = embedding::picture(group, samples)? {
         out.figure(
             "tsne",
             &format!(
@@ -232,14 +214,14 @@ fn trained_features(group: &Group<'_>, out: &mut Section) -> Result<()> {
             ),
             picture.rendered,
         );
-        out.csv("tsne", &picture.table);
+        out.places = picture.places;
     }
     Ok(())
 }
 
-fn time(group: &Group<'_>, out: &mut Section) {
+fn time(group: &Group, out: &mut Section) {
     out.heading("Time per epoch");
-    out.table("time", &tables::time_table(group));
+    out.table(&tables::time_table(group));
     out.paragraph(
         "Seconds of training (evaluation excluded), over all epochs and seeds, as the runs recorded them. Whatever else \
          ran on the machine is in these numbers, other runs of a sweep included: the fastest epoch is the least disturbed \
@@ -247,16 +229,16 @@ fn time(group: &Group<'_>, out: &mut Section) {
     );
 }
 
-fn class_order_note(group: &Group<'_>) -> String {
-    let Some(run) = group.runs().next() else { return String::new() };
+fn class_order_note(group: &Group) -> String {
+    let Some(first) = group.cells.first() else { return String::new() };
     let counts: Vec<String> =
-        run.class_names.iter().zip(&run.counts).map(|(n, c)| format!("{n} {c}")).collect();
+        first.classes.iter().map(|c| format!("{} {}", c.name, c.train_images)).collect();
     let counts = if counts.len() > 20 {
         String::new()
     } else {
         format!(
             " At imbalance factor {} the training images are: {}.",
-            factor_text(group.cells[0].imbalance_factor),
+            factor_text(first.imbalance_factor),
             counts.join(", ")
         )
     };
@@ -271,12 +253,13 @@ fn class_order_note(group: &Group<'_>) -> String {
 }
 
 /// What the dashes in the columns of the best epoch mean.
-fn best_epoch_note(group: &Group<'_>) -> String {
-    if group.cells.iter().all(|c| c.best_top1().is_some()) {
+fn best_epoch_note(group: &Group) -> String {
+    if group.cells.iter().all(|c| c.best_top1.is_some()) {
         return String::new();
     }
-    let without = || group.cells.iter().filter(|c| c.best_top1().is_none());
-    let parts: BTreeSet<u64> = without().flat_map(|c| &c.runs).flat_map(|r| partial(r)).collect();
+    let without = || group.cells.iter().filter(|c| c.best_top1.is_none());
+    let sizes = without().flat_map(|c| &c.test_sizes);
+    let parts: BTreeSet<u64> = sizes.filter(|(_, whole)| !whole).map(|(n, _)| *n).collect();
     let earlier = match parts.is_empty() {
         true => "no earlier one was evaluated".to_owned(),
         false => {
@@ -288,10 +271,4 @@ fn best_epoch_note(group: &Group<'_>) -> String {
         "– in a column of the best epoch: only the last epoch was evaluated on the whole test set ({earlier}), so there \
          was no epoch to choose."
     )
-}
-
-/// Test images of the evaluations that were not of the whole test set.
-fn partial(run: &RunRecord) -> impl Iterator<Item = u64> {
-    let tests = run.epochs.iter().filter_map(|e| e.test.as_ref());
-    tests.map(|t| t.images).filter(|n| *n < run.last.images)
 }
