@@ -1,12 +1,14 @@
 # The commands people type. Each does its own set-up first; none asks for an environment variable.
 # Variables: DEVICE=cpu|cuda, WHEELS=folder (no network), ARGS='...' (options for sim and repro),
-# DATA=folder (where Fashion-MNIST lies; otherwise cache, Debian package, download).
+# DATA=folder (where Fashion-MNIST lies; otherwise cache, Debian package, download), BASE=commit and PART=names (golden).
 
 export DEVICE WHEELS DATA
 ARGS =
 SIM_ARGS = dual-imbalance
 REPRO_ARGS = fashion-mnist --imb 10,50,100 --methods ce,balanced-softmax,rescom --preset quick
 export SIM_ARGS REPRO_ARGS
+BASE = ec519f4
+PART = all
 # Set but empty would hide from cargo what set-up wrote.
 ifeq ($(LIBTORCH),)
 unexport LIBTORCH
@@ -15,7 +17,7 @@ endif
 TRAIN = --features train
 STRICT = -- -D warnings
 
-.PHONY: help setup report sim repro test lint bench clean
+.PHONY: help setup report sim repro test golden lint bench clean
 
 help:
 	@echo 'make report   set-up, build, simulation and quick training runs, index: reports/runs/README.md'
@@ -23,6 +25,7 @@ help:
 	@echo 'make setup    find or fetch libtorch (cached outside the checkout); afterwards plain cargo works'
 	@echo 'make sim      the simulation alone, needs no libtorch      (ARGS="dual-imbalance --imb 100")'
 	@echo 'make repro    the training program                         (ARGS="fashion-mnist --help")'
+	@echo 'make golden   are all results bit for bit those of commit BASE?      (PART=methods,sim)'
 	@echo 'make lint     formatting and clippy'
 	@echo 'make bench    benches beside their peers (PEER_PYTHON: a Python that has them)'
 	@echo 'make clean    remove build outputs and reports/runs; the cache of libtorch and data stays'
@@ -44,8 +47,12 @@ repro: setup
 # Clippy and the tests of one feature set follow each other, so that cargo reuses what it can.
 test: lint
 	python3 tests/setup_test.py
+	python3 tests/golden_test.py
 	cargo test
 	cargo test $(TRAIN)
+
+golden: setup
+	scripts/golden.py check --base '$(BASE)' --part '$(PART)' $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 lint: setup
 	cargo fmt --check

@@ -6,14 +6,8 @@
 
 use rescom::{
     longtail::ClassCounts,
-    train::{
-        Images, Trainer,
-        fit::config::{
-            Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner,
-            LossSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
-        },
-        set_threads,
-    },
+    run::{Arch, ContrastSpec, EncoderSpec, Method, Precision, QueueInit, SgdSpec, TrainerSpec},
+    train::{Images, Trainer, set_threads},
 };
 
 mod peers;
@@ -25,22 +19,26 @@ const ROUNDS: usize = 5;
 const BATCH: usize = 32;
 const CLASSES: usize = 100;
 
-fn method(name: &str) -> LossSpec {
-    let contrast = ContrastiveLossSpec {
-        con_weight: 0.5,
-        temperature: 0.2,
+fn spec(name: &str, channels_last: bool) -> TrainerSpec {
+    let method: Method = name.parse().expect("a method");
+    TrainerSpec {
+        encoder: EncoderSpec::new(Arch::ResNet32, 3),
+        loss: method.loss().expect("a name with a composition"),
+        contrast: ContrastSpec {
+            temperature: 0.2,
+            con_weight: 0.5,
+            effective_number_beta: 0.999999,
+            queue_per_class: 10,
+            num_pos: 1,
+            num_neg: 400,
+            queue_init: QueueInit::Random,
+            encoder_momentum: 0.999,
+        },
         projection_dim: 32,
-        class_balanced_beta: Some(0.999999),
-        queue: Some(QueueSpec::ClassBalanced { per_class: 10, init: QueueInit::Random }),
-        mining: Some(HardPairMiner { num_pos: 1, num_neg: 400 }),
-        kind: ContrastKind::Supervised,
-    };
-    let rescom = name == "rescom";
-    LossSpec {
-        classification: Classification::BalancedSoftmax,
-        siamese: rescom,
-        mixup_alpha: None,
-        contrast: rescom.then_some(contrast),
+        mixup_alpha: 1.0,
+        sgd: SgdSpec::default(),
+        precision: Precision::Fp32,
+        channels_last,
     }
 }
 
@@ -56,15 +54,9 @@ fn main() {
     for (name, channels_last) in
         ["balanced-softmax", "rescom"].into_iter().flat_map(|n| [(n, false), (n, true)])
     {
-        let spec = TrainerSpec {
-            encoder: EncoderSpec::new(Arch::ResNet32, 3),
-            method: method(name),
-            sgd: SgdSpec::default(),
-            precision: Precision::F32,
-            channels_last,
-        };
+        let spec = spec(name, channels_last);
         let mut trainer = Trainer::new(&spec, &counts, 0, "cpu").expect("the settings fit");
-        let rows = BATCH * spec.method.views();
+        let rows = BATCH * spec.loss.views();
         let values: Vec<f32> =
             (0..rows * 3072).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
         let labels: Vec<i64> = (0..BATCH).map(|i| (i * 7 % CLASSES) as i64).collect();

@@ -5,11 +5,8 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use clap::Args;
 use rescom::{
     Error, Result,
-    run::atomic,
-    train::{
-        self, Converted,
-        fit::config::{Arch, EncoderSpec},
-    },
+    run::{Arch, EncoderSpec, atomic},
+    train::{self, Converted},
 };
 use serde::Serialize;
 

@@ -38,7 +38,7 @@ pub(crate) fn run(
     for run in runs {
         let (steps, images) = match request.source.listed(run.recipe.data.set)? {
             Some((images, classes)) => {
-                run.recipe.check_classes(classes)?;
+                run.recipe.check_for_classes(classes)?;
                 (run::steps(&run.recipe, images)?, images)
             }
             None => run::size(&run.recipe)?,
@@ -63,7 +63,7 @@ pub(crate) fn run(
                 "{}: {images} training images, {} epochs of {steps} steps of {} views{}",
                 run.id,
                 run.recipe.optim.epochs,
-                run.recipe.optim.batch_size * run.recipe.method.name.views(),
+                run.recipe.optim.batch_size * run.recipe.loss.views(),
                 seconds.map(|s| format!(", {}", about(s))).unwrap_or_default()
             );
         }

@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use rescom::{
-    data::ListPlaces,
-    run::{ClassOrder, DataSetId},
-};
+use rescom::{data::ListPlaces, run::DataSetId};
 
 use crate::{
     images::{self, Source},
@@ -147,7 +144,7 @@ fn request(
         // The sets are long-tailed themselves; the recipes do not use it.
         factors: vec![1.0],
         recipe: None,
-        order: ClassOrder::Natural,
+        order: "natural",
         source: pictures.source(),
         args: sweep.clone(),
     }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use rescom::{
     Error, Result,
-    run::{ClassOrder, DataSetId, Marks, Method, MethodLabel, ProfileKind, Recipe, RecipeFile},
+    longtail::ClassOrder,
+    run::{DataSetId, Marks, Method, MethodLabel, Recipe, RecipeFile},
+    train::losses,
 };
 use serde::Serialize;
 use toml::Value;
@@ -117,9 +119,9 @@ impl FashionArgs {
             factors: self.factors.imb.clone(),
             recipe: None,
             order: match self.class_order {
-                OrderArg::Natural => ClassOrder::Natural,
-                OrderArg::Reversed => ClassOrder::Reversed,
-                OrderArg::Seeded => ClassOrder::Seeded,
+                OrderArg::Natural => "natural",
+                OrderArg::Reversed => "reversed",
+                OrderArg::Seeded => "seeded",
             },
             source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
@@ -169,7 +171,7 @@ impl CifarArgs {
             sets: self.dataset.iter().map(id).collect(),
             factors: self.factors.imb.clone(),
             recipe: None,
-            order: ClassOrder::Natural,
+            order: "natural",
             source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
@@ -186,8 +188,8 @@ pub(crate) struct PlanRequest {
     pub(crate) factors: Vec<f64>,
     /// Name and text of a built-in recipe other than the set's usual one.
     pub(crate) recipe: Option<(&'static str, &'static str)>,
-    /// Which class is the head.
-    pub(crate) order: ClassOrder,
+    /// Which class is the head, in the recipe's word.
+    pub(crate) order: &'static str,
     /// Where the images come from.
     pub(crate) source: Source,
     /// The common arguments.
@@ -290,7 +292,7 @@ impl PlanRequest {
         ] {
             file.set_choice(key, value)?;
         }
-        file.set("data.class-order", Value::String(order_name(self.order)))?;
+        file.set("data.class-order", Value::String(self.order.to_owned()))?;
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
         {
@@ -300,6 +302,7 @@ impl PlanRequest {
         }
         self.args.set.iter().try_for_each(|s| file.set_text(s))?;
         let (recipe, marks) = file.resolve()?;
+        losses::check(&recipe.loss)?;
         if recipe.data.set != set {
             let (found, due) = (recipe.data.set.name(), set.name());
             return Err(Error::input(format!(
@@ -323,23 +326,21 @@ impl PlanRequest {
     }
 }
 
-fn order_name(order: ClassOrder) -> String {
-    format!("{order:?}").to_lowercase()
-}
-
 /// Folder name of a run of `recipe`, which is of its method or of stage 2 after it.
 pub(crate) fn run_id(recipe: &Recipe, label: MethodLabel) -> String {
-    let order = match recipe.data.class_order {
+    let data = &recipe.data;
+    let order = match data.class_order {
         ClassOrder::Natural => String::new(),
-        other => format!("-{}", order_name(other)),
+        ClassOrder::Seeded(seed) if seed == u64::from(data.subset_seed) => "-seeded".to_owned(),
+        other => format!("-{}", other.label()),
     };
-    let (set, seed) = (recipe.data.set.name(), recipe.run.seed);
-    match recipe.data.profile {
+    let (set, seed) = (data.set.name(), recipe.run.seed);
+    match data.profile {
         // The counts are the set's own; what differs between published runs is the encoder.
-        ProfileKind::Natural => {
+        None => {
             format!("{set}-{}{order}-{label}-seed{seed}", recipe.model.arch.name())
         }
-        _ => format!("{set}-imb{}{order}-{label}-seed{seed}", recipe.data.imbalance_factor),
+        Some(_) => format!("{set}-imb{}{order}-{label}-seed{seed}", data.imbalance_factor),
     }
 }
 

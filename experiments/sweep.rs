@@ -95,7 +95,6 @@ impl Sweep<'_> {
         }
         // Before there is a folder: one without a run in it would only be in the way.
         let Some(images) = self.images(run)? else { return Ok(Outcome::Stopped { epoch: 0 }) };
-        run.recipe.check_classes(images.train.classes())?;
         let dir = RunDir::open(&folder, &run.recipe)?;
         let _lock = dir.lock()?;
         if let Some(record) = dir.record()? {
@@ -133,6 +132,12 @@ impl Sweep<'_> {
             let same_set = self.runs.iter().map(|r| &r.recipe.data).filter(|d| d.set == set);
             let most = same_set.map(|d| d.images_per_class as usize).max();
             self.images = Images::load(&self.request.source, set, most, &checking)?;
+            // Every run on these images, before the first one trains.
+            if let Some(images) = &self.images {
+                let classes = images.train.classes();
+                let same_set = self.runs.iter().filter(|r| r.recipe.data.set == set);
+                same_set.map(|r| r.recipe.check_for_classes(classes)).collect::<Result<()>>()?;
+            }
         }
         Ok(self.images.clone())
     }

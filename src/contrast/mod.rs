@@ -7,6 +7,7 @@
 mod anchor;
 pub mod fast;
 mod kernel;
+mod logit_adjustment;
 mod loss;
 mod mining;
 mod queue;
@@ -15,6 +16,7 @@ mod tiles;
 
 pub use anchor::{AnchorGradient, LossForm, Relation, Temperature, anchor_gradient};
 pub use kernel::{KernelValue, supcon_gradient};
+pub use logit_adjustment::logit_adjustment;
 pub use loss::{SelfPairs, SupConLoss, SupConValue, normalize_rows};
 pub use mining::{HardPairMiner, MinedKeys};
 pub use queue::{ClassBalancedQueue, FifoQueue};

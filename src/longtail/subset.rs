@@ -1,6 +1,8 @@
 //! Which images a long-tailed subset keeps, equal image by image to the reference's choice
 //! (METHOD section 6), and the manifest that records it.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -10,7 +12,7 @@ use crate::rng::Streams;
 use crate::{Error, Result};
 
 /// Which class is the head: the order in which classes receive the falling counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassOrder {
     /// Class 0 is the largest: the data set's own order, as in the reference.
@@ -35,6 +37,41 @@ impl ClassOrder {
         }
         order
     }
+
+    /// The word for folders and tables: `seeded` is the order of seed 0, `seeded-N` that of any other.
+    pub fn label(self) -> String {
+        match self {
+            Self::Natural => "natural".to_owned(),
+            Self::Reversed => "reversed".to_owned(),
+            Self::Seeded(0) => "seeded".to_owned(),
+            Self::Seeded(seed) => format!("seeded-{seed}"),
+        }
+    }
+}
+
+/// `natural`, `reversed` or `seeded:N`.
+impl fmt::Display for ClassOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seeded(seed) => write!(f, "seeded:{seed}"),
+            other => f.write_str(&other.label()),
+        }
+    }
+}
+
+impl FromStr for ClassOrder {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match (text, text.strip_prefix("seeded:").map(str::parse)) {
+            ("natural", _) => Ok(Self::Natural),
+            ("reversed", _) => Ok(Self::Reversed),
+            (_, Some(Ok(seed))) => Ok(Self::Seeded(seed)),
+            _ => Err(Error::input(format!(
+                "class order {text}: expected natural, reversed or seeded:N"
+            ))),
+        }
+    }
 }
 
 /// The shape of the tail, as the reference names it.
@@ -48,6 +85,19 @@ pub enum TailShape {
 }
 
 impl TailShape {
+    /// The name that recipes and manifests use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exp => "exp",
+            Self::Step => "step",
+        }
+    }
+
+    /// The shape called `name`.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Exp, Self::Step].into_iter().find(|shape| shape.name() == name)
+    }
+
     /// The profile of this shape.
     pub fn profile(self, imbalance: ImbalanceFactor) -> LongTailProfile {
         match self {

@@ -5,33 +5,27 @@
 //! or absent, and one that is damaged is named, not replaced.
 
 pub mod atomic;
-mod check;
 mod dir;
 mod features;
-mod marks;
-mod method;
 mod provenance;
 mod recipe;
 mod record;
-mod spec;
 
 pub use dir::{RunDir, RunLock};
 pub use features::{
     EasyPairCurves, FeatureSample, FeatureSummary, GroupSimilarity, RunFeatures, SIMILARITY_BINS,
     Space,
 };
-pub use marks::{Mark, Marks, Replaced};
-pub use method::{Method, MethodLabel, RescomModules};
 pub use provenance::Provenance;
 #[cfg(test)]
 pub(crate) use recipe::tests::shipped;
-pub use recipe::{Recipe, RecipeFile};
+pub use recipe::{
+    Arch, AugmentPolicy, AugmentSpec, ContrastSpec, DataSetId, DataSpec, EncoderSpec, EvalSpec,
+    Keys, LearningRateMode, LossName, LossSpec, Mark, Marks, Method, MethodLabel, MethodName,
+    MethodSpec, Miner, ModelSpec, OptimSpec, Precision, QueueInit, RawRecipe, Recipe, RecipeFile,
+    Replaced, RescomModules, RunSpec, ScheduleKind, SgdSpec, Stage2Spec, Tables, TrainerSpec,
+};
 pub use record::{
     BestEpoch, EpochRecord, Evaluation, GradientNorm, GroupAccuracy, ReliabilityBin, RunRecord,
     Stage2Source, WeightsFile,
-};
-pub use spec::{
-    Architecture, AugmentPolicy, AugmentSpec, ClassOrder, ContrastSpec, DataSetId, DataSpec,
-    EvalSpec, LearningRateMode, MethodSpec, ModelSpec, OptimSpec, Precision, ProfileKind,
-    QueueInit, RawRecipe, RunSpec, ScheduleKind, Stage2Spec,
 };

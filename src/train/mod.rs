@@ -1,5 +1,6 @@
-//! Training: encoders, losses, queues, optimiser, evaluation. The only module that names tch; host
-//! arrays and [`HostTensors`] are its border.
+//! Training: backbones, losses, queues, optimiser, evaluation. The only module that names tch, which is its
+//! language inside and at its door: [`losses`] and [`keys`] take and give [`tch::Tensor`]. What files and reports
+//! read of it are plain arrays and [`HostTensors`].
 
 pub mod eval;
 pub mod fit;
@@ -14,18 +15,19 @@ pub use eval::{
 };
 pub use fit::{
     checkpoint::inspect,
-    recipe::trainer_spec,
     saved::{Origin, SavedNetwork, SavedRun},
     schedule::learning_rate,
     trainer::{StepOutcome, Trainer},
 };
-pub use losses::smoothing::{LabelAwareSmoothing, SmoothingShape};
+pub use losses::{LabelAwareSmoothing, SmoothingShape};
 pub use nn::{
     convert::{Converted, convert, initial_state, state_names},
     device::{DeviceName, Images, set_threads},
     libtorch::{Runtime, runtime},
     tensors::{HostData, HostTensor, HostTensors, from_safetensors, to_safetensors},
 };
+/// The version of tch whose tensors the losses take.
+pub use tch;
 
 /// What libtorch says, in one line: the rest is its own call stack. Also for the words of a panic,
 /// which is how tch reports what fails in the middle of an operation.

@@ -1,5 +1,4 @@
 //! What the tests of `rescom-sim` share: running it.
-#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::{
     path::Path,

@@ -2,13 +2,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rescom::{
     longtail::ClassCounts,
     rng::Streams,
-    train::{
-        HostData, HostTensor, Images,
-        fit::config::{
-            Arch, Classification, ContrastKind, ContrastiveLossSpec, EncoderSpec, HardPairMiner,
-            LossSpec, Precision, QueueInit, QueueSpec, SgdSpec, TrainerSpec,
-        },
-    },
+    run::{Arch, ContrastSpec, EncoderSpec, Method, Precision, QueueInit, SgdSpec, TrainerSpec},
+    train::{HostData, HostTensor, Images},
 };
 
 pub(crate) fn normal(name: &str, seed: u64, n: usize) -> Vec<f64> {
@@ -40,78 +35,43 @@ pub(crate) fn counts(classes: usize) -> ClassCounts {
     ClassCounts::new((0..classes).map(|c| 400 / (c as u64 + 1)).collect()).unwrap()
 }
 
-/// ResCom's contrastive part on a small scale.
-pub(crate) fn contrast(dim: usize, queue: Option<QueueSpec>) -> ContrastiveLossSpec {
-    ContrastiveLossSpec {
-        con_weight: 0.5,
-        temperature: 0.2,
+/// A small trainer of the method `name`, with projections of width `dim`.
+pub(crate) fn spec(name: &str, dim: usize) -> TrainerSpec {
+    TrainerSpec {
+        encoder: EncoderSpec { arch: Arch::ResNet20, in_channels: 1, width: Some(4) },
+        loss: name.parse::<Method>().unwrap().loss().unwrap(),
+        contrast: ContrastSpec {
+            temperature: 0.2,
+            con_weight: 0.5,
+            effective_number_beta: 0.99,
+            queue_per_class: 4,
+            num_pos: 1,
+            num_neg: 6,
+            queue_init: QueueInit::Random,
+            encoder_momentum: 0.9,
+        },
         projection_dim: dim,
-        class_balanced_beta: Some(0.99),
-        queue,
-        mining: None,
-        kind: ContrastKind::Supervised,
+        mixup_alpha: 0.2,
+        sgd: SgdSpec::default(),
+        precision: Precision::Fp32,
+        channels_last: false,
     }
 }
 
-pub(crate) fn rescom(dim: usize) -> LossSpec {
-    let queue = QueueSpec::ClassBalanced { per_class: 4, init: QueueInit::Random };
-    LossSpec {
-        classification: Classification::BalancedSoftmax,
-        siamese: true,
-        mixup_alpha: None,
-        contrast: Some(ContrastiveLossSpec {
-            mining: Some(HardPairMiner { num_pos: 1, num_neg: 6 }),
-            ..contrast(dim, Some(queue))
-        }),
-    }
-}
-
-/// Cross-entropy alone.
-pub(crate) fn plain() -> LossSpec {
-    LossSpec {
-        classification: Classification::CrossEntropy,
-        siamese: false,
-        mixup_alpha: None,
-        contrast: None,
-    }
+pub(crate) fn rescom(dim: usize) -> TrainerSpec {
+    spec("rescom", dim)
 }
 
 /// One method of each kind, by name.
-pub(crate) fn methods(dim: usize) -> Vec<(&'static str, LossSpec)> {
-    let fifo = |init| Some(QueueSpec::Fifo { len: 24, init });
-    let balanced = || LossSpec { classification: Classification::BalancedSoftmax, ..plain() };
-    let with = |contrast| LossSpec { contrast: Some(contrast), ..balanced() };
-    let moco = ContrastiveLossSpec {
-        kind: ContrastKind::Momentum { momentum: 0.9 },
-        class_balanced_beta: None,
-        ..contrast(dim, fifo(QueueInit::ExcludeUnfilled))
-    };
-    let mined = ContrastiveLossSpec {
-        mining: Some(HardPairMiner { num_pos: 2, num_neg: 9 }),
-        ..contrast(dim, fifo(QueueInit::Random))
-    };
-    vec![
-        ("ce", plain()),
-        ("balanced-softmax", balanced()),
-        ("mixup", LossSpec { mixup_alpha: Some(0.2), ..plain() }),
-        (
-            "supcon+bs",
-            with(ContrastiveLossSpec { class_balanced_beta: None, ..contrast(dim, None) }),
-        ),
-        ("moco+bs", with(moco)),
-        ("rescom", rescom(dim)),
-        ("rescom, fifo", LossSpec { siamese: true, ..with(mined) }),
-    ]
-}
-
-pub(crate) fn trainer(method: LossSpec) -> TrainerSpec {
-    TrainerSpec {
-        encoder: EncoderSpec { arch: Arch::ResNet20, in_channels: 1, width: Some(4) },
-        method,
-        sgd: SgdSpec::default(),
-        precision: Precision::F32,
-        channels_last: false,
-    }
+pub(crate) fn methods(dim: usize) -> Vec<(&'static str, TrainerSpec)> {
+    let of = |name| (name, spec(name, dim));
+    let mut moco = of("moco+bs");
+    moco.1.contrast.queue_per_class = 5;
+    moco.1.contrast.queue_init = QueueInit::ExcludeUnfilled;
+    let mut fifo = of("rescom-no-queue");
+    fifo.1.contrast = ContrastSpec { num_pos: 2, num_neg: 9, ..fifo.1.contrast };
+    let [ce, bs, mixup] = ["ce", "balanced-softmax", "mislas"].map(of);
+    vec![ce, bs, mixup, of("supcon+bs"), moco, of("rescom"), fifo]
 }
 
 /// Side of the test images.

@@ -1,9 +1,8 @@
 //! State dicts from elsewhere.
 
-use rescom::train::{
-    HostData, HostTensor, HostTensors, convert,
-    fit::config::{Arch, EncoderSpec},
-    initial_state, state_names,
+use rescom::{
+    run::{Arch, EncoderSpec},
+    train::{HostData, HostTensor, HostTensors, convert, initial_state, state_names},
 };
 
 fn renamed(state: &HostTensors, name: impl Fn(&str) -> String) -> HostTensors {

@@ -5,13 +5,12 @@
 
 use std::{fs, path::Path, process::Command};
 
-use rescom::train::{
-    HostTensor, HostTensors, Images, Trainer, convert,
-    fit::config::{Arch, EncoderSpec, TrainerSpec},
-    from_safetensors, to_safetensors,
+use rescom::{
+    run::{Arch, EncoderSpec, TrainerSpec},
+    train::{HostTensor, HostTensors, Images, Trainer, convert, from_safetensors, to_safetensors},
 };
 
-use crate::common::{counts, normal, plain, rescom, trainer};
+use crate::common::{counts, normal, rescom, spec};
 
 const CLASSES: usize = 7;
 const DIM: usize = 6;
@@ -36,13 +35,13 @@ fn exchange_with_pytorch() {
     for (arch, channels, side, method) in [
         (Arch::ResNet32, 3, 32, rescom(DIM)),
         (Arch::ResNet20, 1, 28, rescom(DIM)),
-        (Arch::ResNet20, 3, 32, plain()),
+        (Arch::ResNet20, 3, 32, spec("ce", DIM)),
         (Arch::ResNet50, 3, 64, rescom(DIM)),
         (Arch::ResNeXt50, 3, 64, rescom(DIM)),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let (views, head) = (method.views(), method.contrast.is_some().then_some(DIM));
-        let spec = TrainerSpec { encoder: EncoderSpec::new(arch, channels), ..trainer(method) };
+        let (views, head) = (method.loss.views(), method.head());
+        let spec = TrainerSpec { encoder: EncoderSpec::new(arch, channels), ..method };
         let mut ours = Trainer::new(&spec, &counts(CLASSES), 1, "cpu").unwrap();
         let shape = [4, channels, side, side];
         let n = shape.iter().product();

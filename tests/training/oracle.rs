@@ -4,20 +4,25 @@ use ndarray::Array2;
 use proptest::prelude::*;
 use rand::seq::SliceRandom as _;
 use rescom::{
-    contrast::{self, ClassBalancedSupCon, LossForm, Temperature},
+    contrast::{self, ClassBalancedSupCon, HardPairMiner, LossForm, Temperature},
     longtail::EffectiveNumber,
     rng::Streams,
+    run::{ContrastSpec, Keys, Miner, QueueInit, TrainerSpec},
     train::{
         HostTensor, HostTensors,
-        fit::config::{HardPairMiner, LossSpec, QueueInit, QueueSpec},
         losses::{
-            BatchKeys, ClassBalancedQueue, ContrastiveLoss, FifoQueue, GivenKeys, JointLoss,
-            KeyQueue, KeySource, Mined, SupConLoss,
+            BatchKeys, ClassBalancedQueue, FifoQueue, GivenKeys, JointLoss, KeySource, Mined,
+            SupConLoss,
         },
     },
 };
 
-use crate::common::{self, double, labels, normal, unit_rows};
+use tch::Device;
+
+use crate::{
+    common::{self, double, labels, normal, unit_rows},
+    gradients,
+};
 
 #[derive(Debug, Clone)]
 struct Setting {
@@ -44,7 +49,7 @@ fn settings() -> impl Strategy<Value = Setting> {
 }
 
 struct Made {
-    spec: LossSpec,
+    spec: TrainerSpec,
     inputs: HostTensors,
     labels: Vec<usize>,
     /// Keys that count, with their classes.
@@ -89,7 +94,7 @@ impl Setting {
                 .map(|(k, &c)| if self.exclude && k >= filled { -1 } else { c })
                 .collect();
             inputs.insert("fifo.labels".into(), HostTensor::i64(&[n], of.clone()).unwrap());
-            (QueueSpec::Fifo { len: n, init }, counted, of)
+            (Keys::FifoQueue, counted, of)
         } else {
             let filled: Vec<i64> = share.iter().map(|s| (s * (q + 1) as f64) as i64).collect();
             let columns = rows.t().iter().copied().collect();
@@ -105,13 +110,14 @@ impl Setting {
             let counted =
                 (0..n).map(|k| !self.exclude || ((k % q) as i64) < filled[k / q]).collect();
             let of = (0..n).map(|k| (k / q) as i64).collect();
-            (QueueSpec::ClassBalanced { per_class: q, init }, counted, of)
+            (Keys::ClassBalancedQueue, counted, of)
         };
         let mut spec = common::rescom(d);
-        spec.contrast = Some(rescom::train::fit::config::ContrastiveLossSpec {
-            mining: self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg }),
-            ..common::contrast(d, Some(queue))
-        });
+        let (num_pos, num_neg) = self.mining.unwrap_or_default();
+        let numbers = ContrastSpec { queue_per_class: q, queue_init: init, ..spec.contrast };
+        spec.contrast = ContrastSpec { num_pos, num_neg, ..numbers };
+        spec.loss.keys = vec![Keys::Batch, queue];
+        spec.loss.miner = if self.mining.is_some() { Miner::HardPairs } else { Miner::None };
         let kept: Vec<usize> = (0..n).filter(|&k| counted[k]).collect();
         Made {
             spec,
@@ -124,8 +130,9 @@ impl Setting {
 
     fn keys(&self, made: &Made) -> Box<dyn KeySource> {
         let init = if self.exclude { QueueInit::ExcludeUnfilled } else { QueueInit::Random };
-        let fifo = || FifoQueue::from_state(&made.inputs, init).unwrap();
-        let ring = || ClassBalancedQueue::from_state(&made.inputs, self.classes, init).unwrap();
+        let state = gradients::queue_state(&made.inputs);
+        let fifo = || FifoQueue::from_state(&state, init).unwrap();
+        let ring = || ClassBalancedQueue::from_state(&state, self.classes, init).unwrap();
         let miner = self.mining.map(|(num_pos, num_neg)| HardPairMiner { num_pos, num_neg });
         let queue: Box<dyn KeySource> = match (miner, self.fifo) {
             (Some(miner), true) => Box::new(Mined::new(fifo(), miner).unwrap()),
@@ -137,8 +144,10 @@ impl Setting {
     }
 
     fn loss(&self, made: &Made) -> HostTensors {
-        let joint = JointLoss::of_spec(&made.spec, &common::counts(self.classes)).unwrap();
-        joint.evaluate(&made.inputs, &*self.keys(made)).unwrap()
+        let numbers = &made.spec.contrast;
+        let counts = common::counts(self.classes);
+        let joint = JointLoss::of_spec(&made.spec.loss, numbers, &counts).unwrap();
+        gradients::joint(&joint, &made.inputs, &*self.keys(made))
     }
 }
 
@@ -234,7 +243,8 @@ proptest! {
     fn classifying_two_views_is_the_mean_of_both_halves(setting in settings()) {
         let made = setting.make();
         let whole = setting.loss(&made)["loss_cls"].to_f64()[0];
-        let mut one = Made { spec: LossSpec { siamese: false, ..made.spec.clone() }, ..made };
+        let mut one = made;
+        one.spec.loss.views_classified = 1;
         let first = setting.loss(&one)["loss_cls"].to_f64()[0];
         let shape = one.inputs["logits"].shape.clone();
         let mut swapped = one.inputs["logits"].to_f64();
@@ -252,6 +262,7 @@ proptest! {
         let mut oracle = contrast::ClassBalancedQueue::new(classes, q, keys.clone()).unwrap();
         let columns = keys.t().iter().copied().collect();
         let state = [("queue_list".to_owned(), double(&[d, classes * q], columns))].into();
+        let state = gradients::queue_state(&state);
         let mut queue = ClassBalancedQueue::from_state(&state, classes, QueueInit::Random).unwrap();
         for step in 0..3 {
             let b = setting.half * (1 + 2 * step);
@@ -260,8 +271,9 @@ proptest! {
             let view_1 = Array2::from_shape_vec((b, d), rows.clone()).unwrap();
             let known: Vec<usize> = of.iter().map(|&c| c as usize).collect();
             oracle.push(&view_1, &known).unwrap();
-            queue.push(&double(&[b, d], rows), &HostTensor::i64(&[b], of).unwrap()).unwrap();
-            let state = queue.state();
+            let of = HostTensor::i64(&[b], of).unwrap();
+            gradients::enqueue(&mut queue, &double(&[b, d], rows), &of);
+            let state = gradients::state(&queue);
             let columns: Vec<f64> = oracle.keys().t().iter().copied().collect();
             prop_assert_eq!(state["queue_list"].to_f64(), columns);
             let pointers: Vec<i64> = oracle.pointers().iter().map(|&p| p as i64).collect();
@@ -285,7 +297,8 @@ proptest! {
             ("fifo.labels".to_owned(), HostTensor::i64(&[len], vec![-1; len]).unwrap()),
             ("fifo.state".to_owned(), HostTensor::i64(&[2], vec![0, 0]).unwrap()),
         ];
-        let mut queue = FifoQueue::from_state(&state.into(), QueueInit::ExcludeUnfilled).unwrap();
+        let state = gradients::queue_state(&state.into());
+        let mut queue = FifoQueue::from_state(&state, QueueInit::ExcludeUnfilled).unwrap();
         let mut written = 0;
         for step in 0..4 {
             // From fewer rows than the queue holds to far more.
@@ -294,9 +307,10 @@ proptest! {
             let rows = unit_rows("rows", setting.seed ^ step as u64, b, d);
             let known: Vec<usize> = of.iter().map(|&c| c as usize).collect();
             oracle.push(&Array2::from_shape_vec((b, d), rows.clone()).unwrap(), &known).unwrap();
-            queue.push(&double(&[b, d], rows), &HostTensor::i64(&[b], of).unwrap()).unwrap();
+            let of = HostTensor::i64(&[b], of).unwrap();
+            gradients::enqueue(&mut queue, &double(&[b, d], rows), &of);
             written += b;
-            let state = queue.state();
+            let state = gradients::state(&queue);
             let expected: Vec<f64> = oracle.keys().iter().copied().collect();
             prop_assert_eq!(state["fifo.keys"].to_f64(), expected);
             let classes = |&c: &usize| if c == unwritten { -1 } else { c as i64 };
@@ -311,32 +325,35 @@ proptest! {
     fn only_written_keys_count_where_unfilled_slots_are_excluded(setting in settings()) {
         let (classes, q, d) = (setting.classes, setting.per_class, setting.dim);
         let init = QueueInit::ExcludeUnfilled;
-        let mut ring = ClassBalancedQueue::random(classes, q, d, init, setting.seed).unwrap();
-        let mut fifo = FifoQueue::random(classes * q, d, init, setting.seed).unwrap();
+        let (seed, on) = (setting.seed, Device::Cpu);
+        let mut ring = ClassBalancedQueue::random(classes, q, d, init, seed, on).unwrap();
+        let mut fifo = FifoQueue::random(classes * q, d, init, seed, on).unwrap();
         // As many rows as the FIFO queue holds at most; of each class the last Q stay in the ring.
         let b = (classes * q).min(2 * setting.half);
         let of = labels(setting.seed ^ 5, b, classes);
         let rows = unit_rows("rows", setting.seed ^ 5, b, d);
         let (keys, of_keys) = (double(&[b, d], rows.clone()), HostTensor::i64(&[b], of.clone()).unwrap());
-        ring.push(&keys, &of_keys).unwrap();
-        fifo.push(&keys, &of_keys).unwrap();
+        gradients::enqueue(&mut ring, &keys, &of_keys);
+        gradients::enqueue(&mut fifo, &keys, &of_keys);
         let number = |c: usize| of.iter().filter(|&&y| y == c as i64).count();
         let filled: Vec<i64> = (0..classes).map(|c| number(c).min(q) as i64).collect();
-        let state = ring.state();
+        let state = gradients::state(&ring);
         prop_assert_eq!(state["queue_filled"].as_i64().unwrap(), &filled[..]);
 
         let m = setting.half;
         let anchors = double(&[m, d], unit_rows("anchors", setting.seed, m, d));
         let anchors_of = HostTensor::i64(&[m], labels(setting.seed ^ 6, m, classes)).unwrap();
         let loss = SupConLoss::new(Temperature::new(0.2).unwrap());
-        let of_source = |keys: &dyn KeySource| loss.evaluate(&anchors, &anchors_of, keys).unwrap();
+        let of_source =
+            |keys: &dyn KeySource| gradients::of_keys(&loss, &anchors, &anchors_of, keys);
         let stay = |i: &usize| of[i + 1..].iter().filter(|&&y| y == of[*i]).count() < q;
         let in_ring: Vec<usize> = (0..b).filter(stay).collect();
         let given = |which: &[usize]| {
             let values = which.iter().flat_map(|&i| rows[i * d..(i + 1) * d].to_vec()).collect();
             let labels = which.iter().map(|&i| of[i]).collect();
             let n = which.len();
-            GivenKeys::new(&double(&[n, d], values), &HostTensor::i64(&[n], labels).unwrap()).unwrap()
+            let (keys, labels) = (double(&[n, d], values), HostTensor::i64(&[n], labels).unwrap());
+            GivenKeys::new(&gradients::tensor(&keys), &gradients::tensor(&labels)).unwrap()
         };
         let all: Vec<usize> = (0..b).collect();
         let single = |t: &HostTensors, name: &str| t[name].to_f64();
@@ -359,10 +376,10 @@ fn an_anchor_without_positives_adds_nothing() {
     let anchors = double(&[2, 2], vec![1.0, 0.0, 0.0, 1.0]);
     let keys = double(&[2, 2], vec![0.6, 0.8, 1.0, 0.0]);
     let of = |v: [i64; 2]| HostTensor::i64(&[2], v.to_vec()).unwrap();
-    let keys = GivenKeys::new(&keys, &of([0, 0])).unwrap();
+    let keys = GivenKeys::new(&gradients::tensor(&keys), &gradients::tensor(&of([0, 0]))).unwrap();
     let loss = SupConLoss::new(Temperature::new(0.1).unwrap());
-    let got = loss.evaluate(&anchors, &of([0, 1]), &keys).unwrap();
-    let per_anchor = got["loss_per_anchor"].to_f64();
+    let got = gradients::of_keys(&loss, &anchors, &of([0, 1]), &keys);
+    let per_anchor = gradients::per_anchor(loss, &anchors, &of([0, 1]), &keys).to_f64();
     assert!(per_anchor[0] > 0.0 && per_anchor[1] == 0.0);
     assert!(got["grad_features"].to_f64()[2..].iter().all(|&g| g == 0.0));
 }
@@ -375,7 +392,7 @@ fn a_small_temperature_stays_finite() {
     let anchors = HostTensor::f32(&[n, 4], rows).unwrap();
     let of = HostTensor::i64(&[n], vec![0, 0, 0, 1, 1, 1]).unwrap();
     let loss = SupConLoss::new(Temperature::new(1e-3).unwrap());
-    let got = loss.evaluate(&anchors, &of, &BatchKeys).unwrap();
+    let got = gradients::of_keys(&loss, &anchors, &of, &BatchKeys);
     for (name, tensor) in &got {
         assert!(tensor.to_f64().iter().all(|x| x.is_finite()), "{name}");
     }

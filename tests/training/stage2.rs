@@ -1,33 +1,33 @@
 //! MiSLAS stage 2: what is frozen stays, what is trained moves, and it resumes.
 
-use rescom::train::{
-    HostTensors, LabelAwareSmoothing, SmoothingShape, Trainer,
-    fit::{
-        config::{Precision, SgdSpec},
-        stage2::{Stage2, Stage2Spec},
+use rescom::{
+    run::{Precision, SgdSpec},
+    train::{
+        HostTensors, LabelAwareSmoothing, SmoothingShape, Trainer,
+        fit::stage2::{Stage2, Stage2Spec},
+        set_threads,
     },
-    set_threads,
 };
 
-use crate::common::{counts, images, labels, pictures, rescom, trainer};
+use crate::common::{counts, images, labels, pictures, rescom};
 
 const CLASSES: usize = 5;
 
 fn spec(shift_bn: bool, lr_factor: f64) -> Stage2Spec {
     Stage2Spec {
-        encoder: trainer(rescom(6)).encoder,
+        encoder: rescom(6).encoder,
         smoothing: LabelAwareSmoothing { shape: SmoothingShape::Concave, head: 0.4, tail: 0.1 },
         shift_bn,
         lr_factor,
         sgd: SgdSpec { momentum: 0.9, weight_decay: 0.0 },
-        precision: Precision::F32,
+        precision: Precision::Fp32,
         channels_last: false,
     }
 }
 
 fn stage1() -> HostTensors {
     set_threads(1);
-    Trainer::new(&trainer(rescom(6)), &counts(CLASSES), 1, "cpu").unwrap().state().unwrap()
+    Trainer::new(&rescom(6), &counts(CLASSES), 1, "cpu").unwrap().state().unwrap()
 }
 
 fn steps(stage: &mut Stage2, seeds: std::ops::Range<u64>) -> f64 {
@@ -165,7 +165,7 @@ fn it_starts_from_the_trained_network_and_resumes_bit_for_bit() {
     let mut stage = Stage2::new(&spec(true, 0.2), &counts(CLASSES), &start, "cpu").unwrap();
     let y = labels(7, 10, CLASSES);
     let x = pictures(7, &y, 1);
-    let mut network = Trainer::new(&trainer(rescom(6)), &counts(CLASSES), 9, "cpu").unwrap();
+    let mut network = Trainer::new(&rescom(6), &counts(CLASSES), 9, "cpu").unwrap();
     network.load_model(&start).unwrap();
     assert_eq!(stage.logits(images(&x)).unwrap(), network.logits(images(&x)).unwrap());
 

@@ -1,17 +1,16 @@
 //! What every training step keeps, for every method.
 
-use rescom::train::{
-    HostTensor, Trainer,
-    fit::config::{HardPairMiner, Precision, QueueInit, QueueSpec},
-    from_safetensors, set_threads, to_safetensors,
+use rescom::{
+    run::{Keys, LossSpec, Miner, Precision, QueueInit, TrainerSpec},
+    train::{HostTensor, Trainer, from_safetensors, set_threads, to_safetensors},
 };
 
-use crate::common::{counts, images, labels, methods, pictures, plain, rescom, trainer};
+use crate::common::{counts, images, labels, methods, pictures, rescom, spec};
 
 const CLASSES: usize = 5;
 const BATCH: usize = 12;
 
-fn new(spec: &rescom::train::fit::config::TrainerSpec, seed: u64) -> Trainer {
+fn new(spec: &TrainerSpec, seed: u64) -> Trainer {
     // Tests run side by side; more threads each would only wait for one another.
     set_threads(1);
     Trainer::new(spec, &counts(CLASSES), seed, "cpu").unwrap()
@@ -20,7 +19,7 @@ fn new(spec: &rescom::train::fit::config::TrainerSpec, seed: u64) -> Trainer {
 /// One step on the batch of `seed`; the loss.
 fn step(trainer: &mut Trainer, seed: u64, lr: f64) -> f64 {
     let y = labels(seed, BATCH, CLASSES);
-    let x = pictures(seed, &y, trainer.spec().method.views());
+    let x = pictures(seed, &y, trainer.spec().loss.views());
     let out = trainer.step(images(&x), &y, lr).unwrap();
     assert!(out.applied && out.grad_norm > 0.0);
     out.loss
@@ -28,8 +27,7 @@ fn step(trainer: &mut Trainer, seed: u64, lr: f64) -> f64 {
 
 #[test]
 fn resuming_from_the_file_continues_bit_for_bit() {
-    for (name, method) in methods(6) {
-        let spec = trainer(method);
+    for (name, spec) in methods(6) {
         let mut one = new(&spec, 1);
         for s in 0..3 {
             step(&mut one, s, 0.1);
@@ -50,7 +48,7 @@ fn resuming_from_the_file_continues_bit_for_bit() {
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_does_not() {
     let run = |seed| {
-        let mut t = new(&trainer(rescom(6)), seed);
+        let mut t = new(&rescom(6), seed);
         step(&mut t, 0, 0.1);
         to_safetensors(&t.state().unwrap()).unwrap()
     };
@@ -61,11 +59,11 @@ fn the_same_seed_gives_the_same_run_and_another_does_not() {
 #[test]
 fn every_method_learns_the_bars() {
     for (name, method) in methods(6) {
-        let mut t = new(&trainer(method), 3);
+        let mut t = new(&method, 3);
         // As many of each class, so that every method can do it.
         let y: Vec<i64> = (0..20).map(|i| i % CLASSES as i64).collect();
         let mut learn = |seed: u64| {
-            let x = pictures(seed, &y, t.spec().method.views());
+            let x = pictures(seed, &y, t.spec().loss.views());
             t.step(images(&x), &y, 0.05).unwrap().loss
         };
         let first: f64 = (0..3).map(&mut learn).sum();
@@ -90,18 +88,18 @@ fn all_sixteen_ablations_train_and_no_two_are_the_same() {
     let mut seen: Vec<(u8, f64)> = vec![];
     for off in 0..16u8 {
         let mut method = rescom(6);
-        let contrast = method.contrast.as_mut().unwrap();
-        method.siamese = off & 1 == 0;
+        let loss = &mut method.loss;
+        loss.views_classified = if off & 1 == 0 { 2 } else { 1 };
         if off & 2 != 0 {
-            contrast.queue = Some(QueueSpec::Fifo { len: 4 * CLASSES, init: QueueInit::Random });
+            loss.keys = vec![Keys::Batch, Keys::FifoQueue];
         }
         if off & 4 != 0 {
-            contrast.mining = None;
+            loss.miner = Miner::None;
         }
         if off & 8 != 0 {
-            contrast.class_balanced_beta = None;
+            loss.contrast = "supcon".try_into().ok();
         }
-        let mut t = new(&trainer(method), 1);
+        let mut t = new(&method, 1);
         step(&mut t, 0, 0.05);
         let loss = step(&mut t, 1, 0.05);
         for (other, l) in &seen {
@@ -114,11 +112,11 @@ fn all_sixteen_ablations_train_and_no_two_are_the_same() {
 #[test]
 fn a_diverged_step_changes_nothing() {
     for (name, method) in methods(6) {
-        let mut t = new(&trainer(method), 1);
+        let mut t = new(&method, 1);
         step(&mut t, 0, 0.1);
         let before = t.state().unwrap();
         let y = labels(1, BATCH, CLASSES);
-        let mut x = pictures(1, &y, t.spec().method.views());
+        let mut x = pictures(1, &y, t.spec().loss.views());
         x[7] = f32::NAN;
         let out = t.step(images(&x), &y, 0.1).unwrap();
         assert!(!out.applied && !out.loss.is_finite(), "{name}");
@@ -142,7 +140,7 @@ fn a_diverged_step_changes_nothing() {
 fn the_key_network_follows_the_encoder_and_makes_the_keys() {
     const MOMENTUM: f32 = 0.9;
     let (_, method) = methods(6).into_iter().find(|(name, _)| *name == "moco+bs").unwrap();
-    let mut t = new(&trainer(method.clone()), 1);
+    let mut t = new(&method.clone(), 1);
     step(&mut t, 0, 0.1);
     let before = t.state().unwrap();
     step(&mut t, 1, 0.1);
@@ -168,13 +166,10 @@ fn the_key_network_follows_the_encoder_and_makes_the_keys() {
     let y = labels(1, BATCH, CLASSES);
     let x = pictures(1, &y, 2);
     let view_2 = &x[x.len() / 2..];
-    let fifo = |init| Some(QueueSpec::Fifo { len: 24, init });
-    let contrast = rescom::train::fit::config::ContrastiveLossSpec {
-        class_balanced_beta: None,
-        ..crate::common::contrast(6, fifo(QueueInit::Random))
-    };
-    let plain = rescom::train::fit::config::LossSpec { contrast: Some(contrast), ..method };
-    let mut keys = new(&trainer(plain), 9);
+    let mut plain = method;
+    plain.loss.keys = vec![Keys::Batch, Keys::FifoQueue];
+    plain.contrast.queue_init = QueueInit::Random;
+    let mut keys = new(&plain, 9);
     let of_keys = after.iter().filter_map(|(n, t)| {
         let name = n.strip_prefix("momentum.")?;
         // Statistics before the step: they do not enter the keys in training mode.
@@ -197,16 +192,12 @@ fn the_key_network_follows_the_encoder_and_makes_the_keys() {
 fn channels_last_and_bf16_give_nearly_the_same_step() {
     for (name, method) in methods(6) {
         let loss = |precision, channels_last| {
-            let spec = rescom::train::fit::config::TrainerSpec {
-                precision,
-                channels_last,
-                ..trainer(method.clone())
-            };
+            let spec = TrainerSpec { precision, channels_last, ..method.clone() };
             let mut t = new(&spec, 1);
             (step(&mut t, 0, 0.01), step(&mut t, 1, 0.01))
         };
-        let (a, b) = loss(Precision::F32, false);
-        let (c, d) = loss(Precision::F32, true);
+        let (a, b) = loss(Precision::Fp32, false);
+        let (c, d) = loss(Precision::Fp32, true);
         assert!((a - c).abs() < 1e-5 * a && (b - d).abs() < 1e-4 * b, "{name}: {a} {c}, {b} {d}");
         let (e, f) = loss(Precision::Bf16, true);
         assert!((a - e).abs() < 0.05 * a && (b - f).abs() < 0.1 * b, "{name}: {a} {e}, {b} {f}");
@@ -216,7 +207,7 @@ fn channels_last_and_bf16_give_nearly_the_same_step() {
 
 #[test]
 fn two_half_batches_evaluate_as_their_union() {
-    let mut t = new(&trainer(rescom(6)), 1);
+    let mut t = new(&rescom(6), 1);
     step(&mut t, 0, 0.05);
     let y = labels(4, BATCH, CLASSES);
     let x = pictures(4, &y, 2);
@@ -236,29 +227,47 @@ fn two_half_batches_evaluate_as_their_union() {
 #[test]
 fn what_cannot_work_is_refused_before_training() {
     let mut asks_too_much = rescom(6);
-    asks_too_much.contrast.as_mut().unwrap().mining =
-        Some(HardPairMiner { num_pos: 5, num_neg: 6 });
+    asks_too_much.contrast.num_pos = 5;
     let mut no_queue = rescom(6);
-    no_queue.contrast.as_mut().unwrap().queue = None;
+    no_queue.loss.keys = vec![Keys::Batch];
     let mut cold = rescom(6);
-    cold.contrast.as_mut().unwrap().temperature = 0.0;
-    let mixed = rescom::train::fit::config::LossSpec { mixup_alpha: Some(0.2), ..rescom(6) };
+    cold.contrast.temperature = 0.0;
+    let mut heavy = rescom(6);
+    heavy.contrast.con_weight = f64::NAN;
+    let mut mixed = rescom(6);
+    mixed.loss.mixup = true;
+    let mut thrice = rescom(6);
+    thrice.loss.views_classified = 3;
+    let mut nothing = rescom(6);
+    nothing.loss.keys = vec![];
+    let mut both = spec("moco+bs", 6);
+    both.loss.views_classified = 2;
+    let unknown = LossSpec { classification: "softmax".try_into().unwrap(), ..rescom(6).loss };
+    let unknown = TrainerSpec { loss: unknown, ..rescom(6) };
     for (method, word) in [
-        (asks_too_much, "num_pos = 5"),
-        (no_queue, "no contrast.queue"),
-        (cold, "temperature"),
-        (mixed, "mixup"),
+        (asks_too_much, "contrast.num-pos = 5: expected at most the 4 keys"),
+        (no_queue, "loss.keys has no queue"),
+        (cold, "contrast.temperature = 0"),
+        (heavy, "contrast.con-weight = NaN"),
+        (mixed, "loss.mixup"),
+        (thrice, "loss.views-classified = 3: expected 1 or 2"),
+        (nothing, "loss.keys = []: expected batch or key-encoder"),
+        (both, "only view 1 passes the encoder"),
+        (
+            unknown,
+            "loss.classification = softmax: there is no such loss; expected one of cross-entropy",
+        ),
     ] {
-        let e = Trainer::new(&trainer(method), &counts(CLASSES), 1, "cpu").unwrap_err();
+        let e = Trainer::new(&method, &counts(CLASSES), 1, "cpu").unwrap_err();
         assert!(e.exit_code() == 2 && e.to_string().contains(word), "{e}");
     }
-    let e = Trainer::new(&trainer(plain()), &counts(CLASSES), 1, "cuda:99").unwrap_err();
+    let e = Trainer::new(&spec("ce", 6), &counts(CLASSES), 1, "cuda:99").unwrap_err();
     assert_eq!(e.exit_code(), 2, "{e}");
 }
 
 #[test]
 fn a_batch_that_does_not_fit_is_refused() {
-    let mut t = new(&trainer(rescom(6)), 1);
+    let mut t = new(&rescom(6), 1);
     let y = labels(0, BATCH, CLASSES);
     let one_view = pictures(0, &y, 1);
     let two_views = pictures(0, &y, 2);
@@ -270,23 +279,23 @@ fn a_batch_that_does_not_fit_is_refused() {
 
 #[test]
 fn a_checkpoint_of_another_network_is_refused_by_name() {
-    let state = new(&trainer(rescom(6)), 1).state().unwrap();
-    let e = new(&trainer(rescom(8)), 1).load_state(&state).unwrap_err();
+    let state = new(&rescom(6), 1).state().unwrap();
+    let e = new(&rescom(8), 1).load_state(&state).unwrap_err();
     assert!(e.to_string().contains("mlp.3.weight"), "{e}");
     let mut short = state.clone();
     short.remove("queue_list");
-    let e = new(&trainer(rescom(6)), 1).load_state(&short).unwrap_err();
+    let e = new(&rescom(6), 1).load_state(&short).unwrap_err();
     assert!(e.to_string().contains("queue_list"), "{e}");
     let mut narrow = state.clone();
     narrow.insert("queue_filled".into(), HostTensor::i64(&[2], vec![1, 1]).unwrap());
-    let e = new(&trainer(rescom(6)), 1).load_state(&narrow).unwrap_err();
+    let e = new(&rescom(6), 1).load_state(&narrow).unwrap_err();
     assert!(e.to_string().contains("queue_filled"), "{e}");
     // A released checkpoint has none: its queue is full.
     let mut released = state.clone();
     released.remove("queue_filled");
-    let mut t = new(&trainer(rescom(6)), 1);
+    let mut t = new(&rescom(6), 1);
     t.load_state(&released).unwrap();
     assert_eq!(t.state().unwrap()["queue_filled"].as_i64(), Some(&[4; CLASSES][..]));
-    let network = new(&trainer(rescom(6)), 1).model_state().unwrap();
-    assert!(new(&trainer(rescom(6)), 1).load_state(&network).is_err());
+    let network = new(&rescom(6), 1).model_state().unwrap();
+    assert!(new(&rescom(6), 1).load_state(&network).is_err());
 }

@@ -4,14 +4,12 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
 use crate::{
     Error, Result,
+    longtail::ClassOrder,
     report::{
         published::{Published, published, published_name},
         training::settings::Settings,
     },
-    run::{
-        ClassOrder, DataSetId, Evaluation, Method, MethodLabel, RescomModules, RunFeatures,
-        RunRecord,
-    },
+    run::{DataSetId, Evaluation, Method, MethodLabel, RescomModules, RunFeatures, RunRecord},
 };
 
 /// A finished run as its folder holds it.

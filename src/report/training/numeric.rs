@@ -62,7 +62,7 @@ pub(crate) fn groups(group: &Group<'_>) -> Table {
             row.extend(spread(Some(found)));
             let arch = run.recipe.model.arch;
             let epochs = run.epochs.len().to_string();
-            row.extend([epochs, arch.name(), arch.feature_dim().to_string()]);
+            row.extend([epochs, arch.name().to_owned(), arch.feature_dim().to_string()]);
             table.push(row);
         }
     }

@@ -5,8 +5,9 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::{
+    longtail::ClassOrder,
     report::{Table, training::tables::factor_text},
-    run::{ClassOrder, DataSetId, Evaluation, MethodLabel, RunRecord},
+    run::{DataSetId, Evaluation, MethodLabel, RunRecord},
 };
 
 /// Mean of paired differences over seeds, with its 95 % t-interval. Fractions, as in the records.
@@ -160,7 +161,7 @@ pub fn paired_table(comparisons: &[Paired]) -> Table {
     for c in comparisons {
         table.push([
             c.set.name().to_owned(),
-            format!("{:?}", c.order).to_lowercase(),
+            c.order.label(),
             factor_text(c.imbalance_factor),
             format!("{} - {}", c.second, c.first),
             c.seeds.len().to_string(),

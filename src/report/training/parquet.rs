@@ -14,7 +14,7 @@ pub fn runs_parquet(runs: &[FinishedRun]) -> Result<Vec<u8>> {
         runs.iter().map(|run| value(&run.record)).collect()
     }
     let failed = |e: PolarsError| Error::run(format!("runs as Parquet: {e}"));
-    let order = |r: &RunRecord| format!("{:?}", r.recipe.data.class_order).to_lowercase();
+    let order = |r: &RunRecord| r.recipe.data.class_order.label();
     let mut frame = df!(
         "run" => column(runs, |r| r.id.clone()),
         "data_set" => column(runs, |r| r.recipe.data.set.name().to_owned()),
@@ -22,7 +22,7 @@ pub fn runs_parquet(runs: &[FinishedRun]) -> Result<Vec<u8>> {
         "imbalance_factor" => column(runs, RunRecord::imbalance_factor),
         "method" => column(runs, |r| r.method_label().to_string()),
         "seed" => column(runs, |r| r.recipe.run.seed),
-        "arch" => column(runs, |r| r.recipe.model.arch.name()),
+        "arch" => column(runs, |r| r.recipe.model.arch.name().to_owned()),
         "feature_dim" => column(runs, |r| r.recipe.model.arch.feature_dim() as u64),
         "epochs" => column(runs, |r| r.epochs.len() as u64),
         "train_images" => column(runs, |r| r.counts.iter().sum::<u64>()),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Result,
+    longtail::ClassOrder,
     report::{
         Rendered, Table,
         training::{
@@ -24,7 +25,7 @@ use crate::{
             tables::{self, factor_text},
         },
     },
-    run::{ClassOrder, DataSetId, RunRecord},
+    run::{DataSetId, RunRecord},
 };
 
 /// Files under construction. Every table is written as CSV, every figure as PNG and SVG.
@@ -127,13 +128,9 @@ pub(crate) fn set_title(set: DataSetId) -> &'static str {
     }
 }
 
-fn order_name(order: ClassOrder) -> String {
-    format!("{order:?}").to_lowercase()
-}
-
 /// What the report says of `group`, and its files.
 pub(crate) fn section(group: &Group<'_>) -> Result<(SectionContext, Files)> {
-    let stem = format!("{}-{}-", group.set.name(), order_name(group.order));
+    let stem = format!("{}-{}-", group.set.name(), group.order.label());
     let mut out = Written { stem: stem.clone(), files: Files::new() };
     let settings_table = group.settings.table().map(|table| out.table("settings", &table));
     let alike = settings_table.is_none();
@@ -151,7 +148,7 @@ pub(crate) fn section(group: &Group<'_>) -> Result<(SectionContext, Files)> {
     let reliability = calibration(group, &mut out)?;
     let context = SectionContext {
         data_set: set_title(group.set),
-        class_order: order_name(group.order),
+        class_order: group.order.label(),
         stem,
         smallest_factor: factor_text(group.cells[0].imbalance_factor),
         largest_factor: factor_text(diagnostics::shown_factor(group)),

@@ -20,6 +20,11 @@ pub(crate) fn number_of(label: MethodLabel) -> usize {
         Method::SupConBalancedSoftmax => 2,
         Method::MoCoBalancedSoftmax => 3,
         Method::Mislas => 9,
+        // One of the three looks that are left, by its letters.
+        Method::Other(name) => {
+            let letters: usize = name.as_str().bytes().map(usize::from).sum();
+            return 2 * ONE_STAGE + (letters + usize::from(label.stage2)) % 3;
+        }
         Method::Rescom(modules) => {
             let mut all: Vec<RescomModules> = RescomModules::combinations().collect();
             all.sort_by_key(|m| m.off().len());

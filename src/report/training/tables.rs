@@ -167,7 +167,7 @@ pub(crate) fn time_table(group: &Group<'_>) -> Table {
             let Some(seconds) = median(each().collect()) else { continue };
             let fastest = each().fold(seconds, f64::min);
             let recipe = &cell.runs[0].recipe;
-            let views = recipe.method.name.views();
+            let views = recipe.loss.views();
             let steps = cell.runs[0].epochs.last().map_or(0, |e| e.steps);
             let seen = (steps * recipe.optim.batch_size * views) as f64;
             // A stage 2 has its own batches; what it saw per epoch is not in the record.
@@ -219,11 +219,11 @@ pub fn runs_table(runs: &[FinishedRun]) -> Table {
         table.push([
             r.id.clone(),
             r.recipe.data.set.name().to_owned(),
-            format!("{:?}", r.recipe.data.class_order).to_lowercase(),
+            r.recipe.data.class_order.label(),
             factor_text(r.imbalance_factor()),
             r.method_label().to_string(),
             r.recipe.run.seed.to_string(),
-            r.recipe.model.arch.name(),
+            r.recipe.model.arch.name().to_owned(),
             r.recipe.model.arch.feature_dim().to_string(),
             r.epochs.len().to_string(),
             r.counts.iter().sum::<u64>().to_string(),

@@ -1,4 +1,4 @@
-use super::*;
+use super::{Mark, Recipe, RecipeFile};
 
 /// The shipped Fashion-MNIST recipe with these changes.
 pub(crate) fn shipped(changes: &[&str]) -> Recipe {
@@ -30,7 +30,7 @@ fn a_preset_and_an_override_change_values_and_marks() {
     let (recipe, marks) = f.resolve().unwrap();
     assert_eq!((recipe.optim.lr, recipe.data.images_per_class), (1.0, 400));
     assert_eq!(recipe.method.name.to_string(), "rescom-no-queue");
-    assert_eq!(marks.get("optim.epochs"), Some(crate::run::Mark::Changed));
+    assert_eq!(marks.get("optim.epochs"), Some(Mark::Changed));
     let full = file().resolve().unwrap().0;
     assert!(full.differences(&recipe).unwrap().iter().any(|(k, ..)| k == "optim.lr"));
 }

@@ -1,16 +1,13 @@
 //! Mixup and the encoders by themselves, host tensors in and out: for checks against reference values.
-//! The losses have doors of their own, see [`losses`](crate::train::losses).
 
 use tch::{Device, Kind, Tensor};
 
 use crate::{
     Error, Result,
     rng::Streams,
+    run::{EncoderSpec, Precision},
     train::{
-        fit::{
-            config::{EncoderSpec, Precision},
-            mixup::Mixed,
-        },
+        fit::mixup::Mixed,
         losses::CrossEntropy,
         nn::{
             model::{Model, ModelSpec},
@@ -20,8 +17,10 @@ use crate::{
 };
 
 fn input(tensors: &HostTensors, name: &str) -> Result<Tensor> {
-    let found = tensors.get(name).map(|t| t.to_torch(Device::Cpu));
-    found.ok_or_else(|| Error::input(format!("probe: input `{name}` is missing")))
+    let found = tensors.get(name);
+    found
+        .ok_or_else(|| Error::input(format!("probe: input `{name}` is missing")))?
+        .to_torch(Device::Cpu)
 }
 
 fn leaf(tensor: &Tensor) -> Tensor {
@@ -68,7 +67,7 @@ impl EncoderProbe {
             encoder: spec,
             classes: 1,
             projection_dim: None,
-            precision: Precision::F32,
+            precision: Precision::Fp32,
             channels_last,
         };
         let mut model = Model::new(&model, &Streams::new(0), Device::Cpu);
@@ -86,7 +85,7 @@ impl EncoderProbe {
         train: bool,
         r: Option<&HostTensor>,
     ) -> Result<Encoding> {
-        let images = leaf(&images.to_torch(Device::Cpu));
+        let images = leaf(&images.to_torch(Device::Cpu)?);
         let mut stages = vec![];
         let output = self.0.forward_watched(&images, train, &mut |name, x| {
             let mean = x.mean_dim([2i64, 3].as_slice(), false, Kind::Float);
@@ -94,7 +93,7 @@ impl EncoderProbe {
         })?;
         let mut gradients = HostTensors::new();
         if let Some(r) = r {
-            let scalar = output.features.f_mul(&r.to_torch(Device::Cpu))?.f_sum(Kind::Float)?;
+            let scalar = output.features.f_mul(&r.to_torch(Device::Cpu)?)?.f_sum(Kind::Float)?;
             let flat = self.0.store().flat();
             let grads = Tensor::f_run_backward(&[&scalar], &[&images, flat], false, false)?;
             gradients.insert("grad_input".into(), HostTensor::from_torch(&grads[0]));

@@ -13,14 +13,13 @@ use crate::{
     data::{ImageSet, Loader, LoaderOptions},
     longtail::ClassCounts,
     rng::Streams,
-    run::{Architecture, AugmentPolicy, DataSetId, Method, Precision, Recipe, RunDir},
+    run::{Arch, AugmentPolicy, DataSetId, LossSpec, Precision, Recipe, RunDir},
     train::{
         Images, Trainer,
         fit::{
             checkpoint,
             run::{evaluation_options, training_options},
         },
-        trainer_spec,
     },
 };
 
@@ -39,8 +38,8 @@ const IMAGES: usize = 32;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kind {
     set: DataSetId,
-    method: Method,
-    arch: Architecture,
+    loss: LossSpec,
+    arch: Arch,
     policy: AugmentPolicy,
     precision: Precision,
     batches: [usize; 2],
@@ -51,7 +50,7 @@ impl Kind {
     pub fn of(recipe: &Recipe) -> Self {
         Self {
             set: recipe.data.set,
-            method: recipe.method.name,
+            loss: recipe.loss.clone(),
             arch: recipe.model.arch,
             policy: recipe.augment.policy,
             precision: recipe.run.precision,
@@ -108,7 +107,7 @@ pub fn measure(recipe: &Recipe, device: &str, threads: usize) -> Result<Cost> {
     let classes = recipe.data.set.classes();
     let counts = ClassCounts::new(vec![IMAGES as u64; classes])?;
     let making = Instant::now();
-    let mut trainer = Trainer::new(&trainer_spec(recipe, classes), &counts, 0, device)?;
+    let mut trainer = Trainer::new(&recipe.trainer(), &counts, 0, device)?;
     let start = making.elapsed().as_secs_f64();
 
     let full = recipe.optim.batch_size;

@@ -8,11 +8,8 @@ use crate::{
     Error, Result,
     augment::{LargeImages, Layout, Normalize, Pipeline, SmallImages},
     data::{BatchOrder, ImageSource, LoaderOptions},
-    longtail::{
-        ClassCounts, ClassOrder, ImbalanceFactor, SubsetManifest, SubsetRule, TailShape,
-        sha256_int64,
-    },
-    run::{self, AugmentPolicy, ProfileKind, Recipe},
+    longtail::{ClassCounts, ImbalanceFactor, SubsetManifest, SubsetRule, sha256_int64},
+    run::{AugmentPolicy, Recipe},
 };
 
 /// The rule by which the recipe's training subset is chosen.
@@ -21,25 +18,14 @@ use crate::{
 /// [`Error::Input`] for a profile that takes the set as it is.
 pub fn subset_rule(recipe: &Recipe) -> Result<SubsetRule> {
     let d = &recipe.data;
-    let shape = match d.profile {
-        ProfileKind::Exp => TailShape::Exp,
-        ProfileKind::Step => TailShape::Step,
-        ProfileKind::Natural => {
-            return Err(Error::input(
-                "data.profile = natural: the set is used as it is, without a subset",
-            ));
-        }
-    };
-    let order = match d.class_order {
-        run::ClassOrder::Natural => ClassOrder::Natural,
-        run::ClassOrder::Reversed => ClassOrder::Reversed,
-        run::ClassOrder::Seeded => ClassOrder::Seeded(u64::from(d.subset_seed)),
-    };
+    let shape = d.profile.ok_or_else(|| {
+        Error::input("data.profile = natural: the set is used as it is, without a subset")
+    })?;
     Ok(SubsetRule {
         shape,
         imbalance: ImbalanceFactor::new(d.imbalance_factor)?,
         rand_number: d.subset_seed,
-        order,
+        order: d.class_order,
         n_max: Some(d.images_per_class),
     })
 }
@@ -113,7 +99,7 @@ impl Selection {
     pub(crate) fn new(recipe: &Recipe, train: &dyn ImageSource) -> Result<Self> {
         let as_json = |e: serde_json::Error| Error::run(format!("subset manifest: {e}"));
         let data_set = recipe.data.set.name();
-        if recipe.data.profile != ProfileKind::Natural {
+        if recipe.data.profile.is_some() {
             let (labels, rule) = (train.labels(), subset_rule(recipe)?);
             let chosen = SubsetManifest::choose(data_set, &labels, train.classes(), &rule)?;
             return Ok(Self {
@@ -145,7 +131,7 @@ impl Selection {
 pub fn training_options(recipe: &Recipe, threads: usize) -> Result<LoaderOptions> {
     Ok(LoaderOptions {
         batch_size: recipe.optim.batch_size,
-        views: recipe.method.name.views(),
+        views: recipe.loss.views(),
         pipeline: match recipe.augment.policy {
             AugmentPolicy::CropFlip => Pipeline::Small(SmallImages::LIGHT),
             AugmentPolicy::CropFlipCutout => Pipeline::Small(SmallImages::GREY),
@@ -219,7 +205,7 @@ mod tests {
         assert_eq!(clean.pipeline, Pipeline::ResizeCentre { edge, crop });
         let corrupted = corrupted_options(&large, 1).unwrap();
         assert_eq!(corrupted.pipeline, Pipeline::CutCentre { edge, crop });
-        let small = run::shipped(&[]);
+        let small = crate::run::shipped(&[]);
         assert_eq!(corrupted_options(&small, 1).unwrap().pipeline, Pipeline::Plain);
     }
 }

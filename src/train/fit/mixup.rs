@@ -6,7 +6,7 @@ use crate::{
     Result, augment,
     rng::Streams,
     train::{
-        losses::on_tensors::Classify,
+        losses::ClassificationLoss,
         nn::{device, parameters::TorchResult},
     },
 };
@@ -53,13 +53,9 @@ impl Mixed {
     }
 
     /// lam L(y) + (1 - lam) L(y[perm]) for a classification loss L.
-    pub(crate) fn loss<L: Classify + ?Sized>(
-        &self,
-        logits: &Tensor,
-        of: &L,
-    ) -> TorchResult<Tensor> {
-        let a = of.of(logits, &self.labels[0])?;
-        let b = of.of(logits, &self.labels[1])?;
-        a.f_mul_scalar(self.lambda)?.f_add(&b.f_mul_scalar(1.0 - self.lambda)?)
+    pub(crate) fn loss(&self, logits: &Tensor, of: &dyn ClassificationLoss) -> Result<Tensor> {
+        let a = of.loss(logits, &self.labels[0])?;
+        let b = of.loss(logits, &self.labels[1])?;
+        Ok(a.f_mul_scalar(self.lambda)?.f_add(&b.f_mul_scalar(1.0 - self.lambda)?)?)
     }
 }

@@ -2,11 +2,9 @@
 
 pub mod calibrate;
 pub(crate) mod checkpoint;
-pub mod config;
 pub(crate) mod epoch;
 pub(crate) mod images;
 pub(crate) mod mixup;
-pub(crate) mod recipe;
 pub mod run;
 pub(crate) mod saved;
 pub(crate) mod schedule;

@@ -22,7 +22,6 @@ use crate::{
             checkpoint,
             epoch::{EpochSums, evaluation_due},
             images::{Selection, first_per_class},
-            recipe::trainer_spec,
             schedule::learning_rate,
         },
     },
@@ -143,7 +142,7 @@ impl<'a> Session<'a> {
         let recipe = job.recipe;
         let chosen = Selection::new(recipe, &*job.train)?;
         let counts = chosen.counts;
-        let spec = trainer_spec(recipe, counts.classes());
+        let spec = recipe.trainer();
         let trainer = Trainer::new(&spec, &counts, recipe.run.seed, job.device)?;
         let provenance = provenance(job, chosen.sha256, trainer.device_name());
         let streams = Streams::new(recipe.run.seed);
@@ -187,7 +186,7 @@ impl<'a> Session<'a> {
         for (number, batch) in self.train.epoch(epoch as u64).enumerate() {
             let batch = batch?;
             let (h, w, c) = batch.shape;
-            let rows = batch.labels.len() * recipe.method.name.views();
+            let rows = batch.labels.len() * recipe.loss.views();
             let images = Images { values: &batch.images, shape: [rows, c, h, w] };
             let outcome = self.trainer.step(images, &batch.labels, lr)?;
             if !outcome.applied {

@@ -16,7 +16,7 @@ use crate::{
     train::{
         Converted, HostTensors, Images,
         eval::evaluate::{Network, Outputs},
-        fit::{checkpoint, recipe::trainer_spec, stage2::Stage2, stage2_run::stage2_spec},
+        fit::{checkpoint, stage2::Stage2, stage2_run::stage2_spec},
         from_safetensors,
         nn::{
             convert::convert,
@@ -185,8 +185,8 @@ impl SavedRun {
         if self.stage2.is_some() {
             return Ok((origin, self.build(&state, device)?));
         }
-        let spec = trainer_spec(&self.recipe, self.counts.classes());
-        let dim = spec.method.contrast.as_ref().map(|c| c.projection_dim);
+        let spec = self.recipe.trainer();
+        let dim = spec.head();
         let with = |dim| convert(&spec.encoder, self.counts.classes(), dim, &state);
         // A network from elsewhere rarely has a projection head; only features need one.
         let whole = with(dim)?;
@@ -203,18 +203,13 @@ impl SavedRun {
 
     fn build(&self, state: &HostTensors, device: &str) -> Result<SavedNetwork> {
         if self.stage2.is_some() {
-            let mut network = Stage2::new(
-                &stage2_spec(&self.recipe, self.counts.classes()),
-                &self.counts,
-                state,
-                device,
-            )?;
+            let mut network = Stage2::new(&stage2_spec(&self.recipe), &self.counts, state, device)?;
             network.load_state(state)?;
             return Ok(SavedNetwork(Form::Stage2(Box::new(network))));
         }
-        let spec = trainer_spec(&self.recipe, self.counts.classes());
+        let spec = self.recipe.trainer();
         let head = state.keys().any(|name| name.starts_with("mlp."));
-        let dim = spec.method.contrast.as_ref().map(|c| c.projection_dim);
+        let dim = spec.head();
         let model = ModelSpec {
             encoder: &spec.encoder,
             classes: self.counts.classes(),

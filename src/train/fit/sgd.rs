@@ -4,12 +4,10 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
-    train::{
-        fit::config::SgdSpec,
-        nn::{
-            parameters::{Store, TorchResult},
-            tensors::{HostTensor, HostTensors},
-        },
+    run::SgdSpec,
+    train::nn::{
+        parameters::{Store, TorchResult},
+        tensors::{HostTensor, HostTensors},
     },
 };
 
@@ -77,7 +75,7 @@ impl Sgd {
         let mut parts = store.split(&self.velocity)?;
         for (part, parameter) in parts.iter_mut().zip(store.layout().parameter_names()) {
             let name = name(parameter);
-            let found = from.get(&name).map(|t| t.to_torch(store.device()));
+            let found = from.get(&name).map(|t| t.to_torch(store.device())).transpose()?;
             match found {
                 Some(value) if value.size() == part.size() && value.kind() == Kind::Float => {
                     part.copy_(&value);

@@ -9,14 +9,11 @@ use crate::{
     Error, Result,
     longtail::ClassCounts,
     rng::Streams,
+    run::{EncoderSpec, Precision, SgdSpec},
     train::{
         eval::evaluate::Outputs,
-        fit::{
-            config::{EncoderSpec, Precision, SgdSpec},
-            sgd::Sgd,
-            trainer::StepOutcome,
-        },
-        losses::{LabelAwareLoss, on_tensors::Classify, smoothing::LabelAwareSmoothing},
+        fit::{sgd::Sgd, trainer::StepOutcome},
+        losses::{ClassificationLoss as _, LabelAwareLoss, LabelAwareSmoothing},
         nn::{
             device::{self, Expected, Images, rows},
             layers::{Layout, Linear, Param},
@@ -109,7 +106,7 @@ impl Stage2 {
         let _ = head.split(&rates)?[scale.index()].fill_(1.0);
         Ok(Self {
             sgd: Sgd::new(&head),
-            loss: LabelAwareLoss::on(&spec.smoothing, counts, device)?,
+            loss: LabelAwareLoss::new(&spec.smoothing, counts)?,
             classes,
             spec: spec.clone(),
             encoder,
@@ -140,7 +137,7 @@ impl Stage2 {
         let before = self.encoder.store().statistics()?;
         let features = tch::no_grad(|| self.encoder.forward(&images, shift))?.features;
         let scores = self.scores(&features)?;
-        let loss = self.loss.of(&scores, &labels)?;
+        let loss = self.loss.loss(&scores, &labels)?;
         let flat = self.head.flat();
         let grad = Tensor::f_run_backward(&[&loss], &[flat], false, false)?.swap_remove(0);
         // Summed in float64: over millions of squares float32 loses the fifth digit.

@@ -18,15 +18,13 @@ use crate::{
     Error, Result,
     data::{BatchOrder, Loader, LoaderOptions},
     rng::Streams,
-    run::{EpochRecord, Recipe, RunRecord, Stage2Source, WeightsFile, atomic},
+    run::{EpochRecord, Recipe, RunRecord, SgdSpec, Stage2Source, WeightsFile, atomic},
     train::{
         HostTensors, Images, LabelAwareSmoothing, SmoothingShape,
         eval::{evaluate::last_and_best, features},
         fit::{
             checkpoint,
-            config::SgdSpec,
             epoch::{EpochSums, evaluation_due},
-            recipe::trainer_spec,
             run::{
                 Job, Observer, Outcome, Source, diverged, provenance, test_loaders,
                 training_options,
@@ -97,7 +95,7 @@ impl Start {
         let name = file.display().to_string();
         let given = from_safetensors(&name, &bytes)?;
         let classes = run.counts.classes();
-        let encoder = trainer_spec(&run.recipe, classes).encoder;
+        let encoder = run.recipe.trainer().encoder;
         let mut found = convert(&encoder, classes, None, &given)?;
         found.missing.retain(|entry| entry.starts_with("encoder."));
         found.misshapen.retain(|(entry, ..)| entry.starts_with("encoder."));
@@ -136,9 +134,9 @@ fn stage2_itself(run: &SavedRun) -> Error {
     ))
 }
 
-/// The settings of stage 2 in a recipe, for `classes` classes.
-pub fn stage2_spec(recipe: &Recipe, classes: usize) -> Stage2Spec {
-    let trainer = trainer_spec(recipe, classes);
+/// The settings of stage 2 in a recipe.
+pub fn stage2_spec(recipe: &Recipe) -> Stage2Spec {
+    let trainer = recipe.trainer();
     let s = &recipe.stage2;
     Stage2Spec {
         encoder: trainer.encoder,
@@ -178,7 +176,7 @@ pub fn fit_stage2(
     claim(job, start)?;
     let recipe = job.recipe;
     let ids = start.run.training_ids(&*job.train)?;
-    let spec = stage2_spec(recipe, start.run.counts.classes());
+    let spec = stage2_spec(recipe);
     let mut network = Stage2::new(&spec, &start.run.counts, &start.state, job.device)?;
     let subset = start.run.provenance.subset_sha256.clone();
     let provenance = provenance(job, subset, network.device_name());

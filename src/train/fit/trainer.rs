@@ -7,11 +7,12 @@ use crate::{
     Error, Result,
     longtail::ClassCounts,
     rng::Streams,
+    run::TrainerSpec,
     train::{
         eval::evaluate::Outputs,
-        fit::{config::TrainerSpec, mixup::Mixup, sgd::Sgd},
-        keys::key_encoder::StepKeys,
-        losses::{Anchors, JointLoss, Terms},
+        fit::{mixup::Mixup, sgd::Sgd},
+        keys::key_encoder::ContrastKeys,
+        losses::{JointLoss, Terms},
         nn::{
             device::{self, Expected, Images},
             model::{Model, ModelSpec, Output, normalise},
@@ -44,7 +45,7 @@ pub struct Trainer {
     model: Model,
     sgd: Sgd,
     loss: JointLoss,
-    keys: Option<StepKeys>,
+    keys: Option<ContrastKeys>,
     mixup: Option<Mixup>,
     steps: u64,
 }
@@ -59,30 +60,27 @@ impl Trainer {
     /// # Errors
     /// [`Error::Input`] for settings that do not fit each other, the classes or the machine.
     pub fn new(spec: &TrainerSpec, counts: &ClassCounts, seed: u64, device: &str) -> Result<Self> {
-        spec.encoder.check()?;
-        spec.method.check(counts.classes())?;
-        spec.sgd.check()?;
+        spec.check_for_classes(counts.classes())?;
         let device = device::device(device)?;
         let streams = Streams::new(seed);
         let model = Model::new(
             &ModelSpec {
                 encoder: &spec.encoder,
                 classes: counts.classes(),
-                projection_dim: spec.method.contrast.as_ref().map(|c| c.projection_dim),
+                projection_dim: spec.head(),
                 precision: spec.precision,
                 channels_last: spec.channels_last,
             },
             &streams,
             device,
         );
-        let contrast = spec.method.contrast.as_ref();
-        let keys = contrast.map(|c| StepKeys::new(c, &model, counts.classes(), &streams));
+        let keys = spec.head().map(|_| ContrastKeys::new(spec, &model, counts.classes(), &streams));
         Ok(Self {
             sgd: Sgd::new(model.store()),
-            mixup: spec.method.mixup_alpha.map(|alpha| Mixup::new(alpha, streams)).transpose()?,
+            mixup: spec.loss.mixup.then(|| Mixup::new(spec.mixup_alpha, streams)).transpose()?,
             spec: spec.clone(),
             classes: counts.classes(),
-            loss: JointLoss::on(&spec.method, counts, device)?,
+            loss: JointLoss::of_spec(&spec.loss, &spec.contrast, counts)?,
             keys: keys.transpose()?,
             model,
             steps: 0,
@@ -149,7 +147,7 @@ impl Trainer {
 
     fn batch(&self, images: Images<'_>, labels: &[i64]) -> Result<(Tensor, Tensor)> {
         let expected = Expected {
-            views: self.spec.method.views(),
+            views: self.spec.loss.views(),
             channels: self.spec.encoder.in_channels,
             classes: self.classes,
         };
@@ -171,10 +169,10 @@ impl Trainer {
         let mut rows = images.shallow_clone();
         let mut made = None;
         if let Some(keys) = &mut self.keys
-            && keys.has_network()
+            && keys.has_encoder()
         {
             rows = images.f_narrow(0, 0, b)?;
-            made = keys.of_network(&self.model, &images.f_narrow(0, b, b)?)?;
+            made = keys.of_encoder(&self.model, &images.f_narrow(0, b, b)?)?;
         }
         let Output { logits, projections, .. } = self.model.forward(&rows, true)?;
         let of_rows = if rows.size()[0] == b {
@@ -183,12 +181,12 @@ impl Trainer {
             Tensor::f_cat(&[labels, labels], 0)?
         };
         let (Some(keys), Some(raw)) = (&self.keys, projections) else {
-            return Ok((self.loss.of(&logits, &of_rows, None)?, None));
+            return Ok((self.loss.terms(&logits, &of_rows, None)?, None));
         };
         let z = normalise(&raw)?;
-        let anchors = Anchors { z: &z, labels: &of_rows };
-        let pairs = keys.source(made.as_ref().map(|made| (made, labels))).pairs(&anchors)?;
-        let terms = self.loss.of(&logits, &of_rows, Some((&anchors, &pairs)))?;
+        let source = keys.source(made.as_ref().map(|made| (made, labels)))?;
+        let terms = self.loss.terms(&logits, &of_rows, Some(&source.pairs(&z, &of_rows)?))?;
+        drop(source);
         let new_keys = made.unwrap_or(z).detach().f_narrow(0, 0, b)?;
         Ok((terms, Some(new_keys)))
     }
@@ -244,7 +242,7 @@ impl Trainer {
         self.load_model(state)?;
         self.sgd.import(self.model.store(), state)?;
         if let Some(keys) = &mut self.keys {
-            keys.import_network("momentum.", state)?;
+            keys.import_encoder("momentum.", state)?;
         }
         let steps = state.get("trainer.steps").and_then(|t| t.as_i64()?.first().copied());
         self.steps = steps.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
@@ -256,14 +254,14 @@ impl Trainer {
     }
 
     /// Takes over the network alone; the optimiser, the queue and the step count stay. The key
-    /// network of MoCo becomes a copy of it.
+    /// encoder of MoCo becomes a copy of it.
     ///
     /// # Errors
     /// [`Error::Input`] naming a missing entry or one of another shape.
     pub fn load_model(&mut self, state: &HostTensors) -> Result<()> {
         self.model.import("", state)?;
         if let Some(keys) = &mut self.keys {
-            keys.import_network("", state)?;
+            keys.import_encoder("", state)?;
         }
         Ok(())
     }

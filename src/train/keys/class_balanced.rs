@@ -6,18 +6,13 @@ use crate::{
     Error, Result,
     rng::Streams,
     train::{
-        fit::config::QueueInit,
         keys::{
-            queue::{random_keys, take},
-            source::{Anchors, Pairs},
-        },
-        losses::{
-            matrix,
-            on_tensors::{Keys, Ring, Searchable},
+            KeyQueue, KeySource, Pairs, QueueInit, QueueState, Searchable,
+            queue::{check_keys, random_keys, take},
         },
         nn::{
             parameters::TorchResult,
-            tensors::{HostData, HostTensor, HostTensors},
+            tensors::{check_labels, matrix},
         },
     },
 };
@@ -41,7 +36,8 @@ pub struct ClassBalancedQueue {
 }
 
 impl ClassBalancedQueue {
-    /// Random unit keys [classes * per_class, dim], float32, from the stream `queue` of `seed`.
+    /// Random unit keys `[classes * per_class, dim]`, float32, from the stream `queue` of `seed`, the same on every
+    /// device.
     ///
     /// # Errors
     /// [`Error::Input`] if a size is 0; [`Error::Run`] if memory does not suffice.
@@ -51,6 +47,7 @@ impl ClassBalancedQueue {
         dim: usize,
         init: QueueInit,
         seed: u64,
+        device: Device,
     ) -> Result<Self> {
         if classes.min(per_class).min(dim) == 0 {
             return Err(Error::input(format!(
@@ -58,60 +55,52 @@ impl ClassBalancedQueue {
                  key; expected at least 1 of each"
             )));
         }
-        Self::on(classes, per_class, dim, init, &Streams::new(seed), Device::Cpu)
-    }
-
-    pub(crate) fn on(
-        classes: usize,
-        per_class: usize,
-        dim: usize,
-        init: QueueInit,
-        streams: &Streams,
-        device: Device,
-    ) -> Result<Self> {
-        let keys = random_keys(classes.saturating_mul(per_class), dim, streams)?;
-        let keys = Tensor::from_slice(&keys).reshape([(classes * per_class) as i64, dim as i64]);
-        Ok(Self::of_keys(&keys, classes as i64, init, device))
+        let keys = random_keys(classes.saturating_mul(per_class), dim, &Streams::new(seed))?;
+        let keys = Tensor::from_slice(&keys).f_reshape([(classes * per_class) as i64, dim as i64]);
+        Self::of_keys(&keys?, classes as i64, init, device)
     }
 
     /// The queue of `classes` classes that `queue_list` `[D, C*Q]`, in its own float type, and where they are
-    /// given `queue_ptr` `[C]` (otherwise 0) and `queue_filled` `[C]` (otherwise Q) describe.
+    /// given `queue_ptr` `[C]` (otherwise 0) and `queue_filled` `[C]` (otherwise Q) describe, on the device of
+    /// its keys.
     ///
     /// # Errors
     /// [`Error::Input`] naming a missing entry or one whose shape does not fit.
-    pub fn from_state(state: &HostTensors, classes: usize, init: QueueInit) -> Result<Self> {
+    pub fn from_state(state: &QueueState, classes: usize, init: QueueInit) -> Result<Self> {
         let list = state.get("queue_list");
         let list = list.ok_or_else(|| Error::input("state: `queue_list` is missing"))?;
-        let keys = matrix("state: `queue_list`", list)?.tr().contiguous();
-        let n = keys.size()[0] as usize;
-        if classes == 0 || n == 0 || !n.is_multiple_of(classes) {
+        let (_, n) = matrix("state: `queue_list`", list)?;
+        let classes = classes as i64;
+        if classes == 0 || n == 0 || n % classes != 0 {
             return Err(Error::input(format!(
                 "state: `queue_list` has {n} columns; expected the same number for each of {classes} classes"
             )));
         }
-        let mut queue = Self::of_keys(&keys, classes as i64, init, Device::Cpu);
-        let mut state = state.clone();
-        let start = || HostTensor { shape: vec![classes], data: HostData::I64(vec![0; classes]) };
+        let mut queue = Self::of_keys(&list.f_tr()?, classes, init, list.device())?;
+        let mut state: QueueState =
+            state.iter().map(|(name, value)| (name.clone(), value.shallow_clone())).collect();
+        let start = || Tensor::zeros([classes], (Kind::Int64, Device::Cpu));
         state.entry("queue_ptr".into()).or_insert_with(start);
-        queue.import(&state)?;
+        queue.load_state(&state)?;
         Ok(queue)
     }
 
     /// Every class's keys `[C*Q, D]` at the first slot.
-    fn of_keys(keys: &Tensor, classes: i64, init: QueueInit, device: Device) -> Self {
+    fn of_keys(keys: &Tensor, classes: i64, init: QueueInit, device: Device) -> Result<Self> {
+        let _guard = tch::no_grad_guard();
         let (n, dim) = (keys.size()[0], keys.size()[1]);
         let per_class = n / classes;
-        let spare = Tensor::zeros([1, dim], (keys.kind(), keys.device()));
+        let spare = Tensor::f_zeros([1, dim], (keys.kind(), keys.device()))?;
         let int = (Kind::Int64, device);
-        Self {
-            rows: Tensor::cat(&[keys, &spare], 0).to_device(device),
-            ptr: Tensor::zeros([classes], int),
-            filled: Tensor::zeros([classes], int),
-            labels: Tensor::arange(n, int).divide_scalar_mode(per_class, "floor"),
+        Ok(Self {
+            rows: Tensor::f_cat(&[keys, &spare], 0)?.f_contiguous()?.f_to_device(device)?,
+            ptr: Tensor::f_zeros([classes], int)?,
+            filled: Tensor::f_zeros([classes], int)?,
+            labels: Tensor::f_arange(n, int)?.f_divide_scalar_mode(per_class, "floor")?,
             classes,
             per_class,
             init,
-        }
+        })
     }
 
     /// Keys `[C*Q, D]`, unit rows.
@@ -136,22 +125,23 @@ impl ClassBalancedQueue {
     }
 }
 
-impl Keys for ClassBalancedQueue {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        Pairs::against(anchors, &self.keys(), &self.labels, self.filled_mask()?.as_ref())
+impl KeySource for ClassBalancedQueue {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        check_labels("labels", labels, anchors, Some(self.classes))?;
+        Pairs::against(anchors, labels, &self.keys(), &self.labels, self.filled_mask()?.as_ref())
     }
 }
 
 impl Searchable for ClassBalancedQueue {
     /// Only the ring of the anchor's own class is looked at.
-    fn positives(&self, pairs: &Pairs, labels: &Tensor) -> TorchResult<Tensor> {
-        let columns = self.columns_of(labels)?;
+    fn positives(&self, pairs: &Pairs) -> Result<Tensor> {
+        let columns = self.columns_of(&pairs.labels)?;
         let own = pairs.sim.f_gather(1, &columns, false)?;
         match &pairs.valid {
             None => Ok(own),
             Some(valid) => {
                 let empty = valid.f_gather(1, &columns, false)?.f_logical_not()?;
-                own.f_masked_fill(&empty, f64::INFINITY)
+                Ok(own.f_masked_fill(&empty, f64::INFINITY)?)
             }
         }
     }
@@ -165,10 +155,11 @@ impl Searchable for ClassBalancedQueue {
     }
 }
 
-impl Ring for ClassBalancedQueue {
-    /// Writes `z` `[B, D]` in row order, each key into its class's ring; a class with more than Q keys
+impl KeyQueue for ClassBalancedQueue {
+    /// Writes keys `[B, D]` in row order, each key into its class's ring; a class with more than Q keys
     /// keeps the last Q, its pointer as if all had been written one after the other.
-    fn write(&mut self, z: &Tensor, labels: &Tensor) -> TorchResult<()> {
+    fn enqueue(&mut self, keys: &Tensor, labels: &Tensor) -> Result<()> {
+        check_keys(keys, labels, &self.rows, Some(self.classes))?;
         let _guard = tch::no_grad_guard();
         let q = self.per_class;
         let same =
@@ -179,7 +170,7 @@ impl Ring for ClassBalancedQueue {
         let slot = self.ptr.f_index_select(0, labels)?.f_add(&earlier)?.f_remainder(q)?;
         let spare = self.classes * q;
         let row = labels.f_mul_scalar(q)?.f_add(&slot)?.f_masked_fill(&later.f_ge(q)?, spare)?;
-        let keys = z.detach().f_to_kind(self.rows.kind())?;
+        let keys = keys.detach().f_to_kind(self.rows.kind())?;
         let _ = self.rows.f_index_copy_(0, &row, &keys)?;
         let ones = labels.f_ones_like()?;
         let _ = self.ptr.f_index_add_(0, labels, &ones)?.f_remainder_(q)?;
@@ -188,26 +179,30 @@ impl Ring for ClassBalancedQueue {
     }
 
     /// `queue_list` `[D, C*Q]` and `queue_ptr` `[C]` as the reference names them, `queue_filled` `[C]`.
-    fn export(&self, into: &mut HostTensors) {
-        into.insert("queue_list".into(), HostTensor::from_torch(&self.keys().tr()));
-        into.insert("queue_ptr".into(), HostTensor::from_torch(&self.ptr));
-        into.insert("queue_filled".into(), HostTensor::from_torch(&self.filled));
+    fn state(&self) -> Result<QueueState> {
+        Ok([
+            ("queue_list".to_owned(), self.keys().f_tr()?.f_detach_copy()?),
+            ("queue_ptr".to_owned(), self.ptr.f_detach_copy()?),
+            ("queue_filled".to_owned(), self.filled.f_detach_copy()?),
+        ]
+        .into())
     }
 
-    /// Reads what [`export`](Self::export) wrote. A file without `queue_filled` (a released
-    /// checkpoint) is taken as full.
-    fn import(&mut self, from: &HostTensors) -> Result<()> {
-        let (classes, keys) = (self.classes as usize, (self.classes * self.per_class) as usize);
-        let dim = self.rows.size()[1] as usize;
-        let list = take(from, "queue_list", &[dim, keys])?.to_torch(self.rows.device());
-        let ptr = take(from, "queue_ptr", &[classes])?.to_torch(self.rows.device());
-        self.keys().copy_(&list.tr());
-        self.ptr.copy_(&ptr);
-        if from.contains_key("queue_filled") {
-            let filled = take(from, "queue_filled", &[classes])?;
-            self.filled.copy_(&filled.to_torch(self.rows.device()));
-        } else {
-            let _ = self.filled.fill_(self.per_class);
+    /// Takes over a state. One without `queue_filled` (a released checkpoint) is taken as full.
+    fn load_state(&mut self, state: &QueueState) -> Result<()> {
+        let (classes, dim) = (self.classes, self.rows.size()[1]);
+        let list = take(state, "queue_list", &[dim, classes * self.per_class], None)?;
+        let ptr = take(state, "queue_ptr", &[classes], None)?;
+        let filled = match state.get("queue_filled") {
+            Some(_) => Some(take(state, "queue_filled", &[classes], None)?),
+            None => None,
+        };
+        let _guard = tch::no_grad_guard();
+        self.keys().f_copy_(&list.f_tr()?)?;
+        self.ptr.f_copy_(ptr)?;
+        match filled {
+            Some(filled) => self.filled.f_copy_(filled)?,
+            None => drop(self.filled.f_fill_(self.per_class)?),
         }
         Ok(())
     }

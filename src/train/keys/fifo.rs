@@ -6,19 +6,11 @@ use crate::{
     Error, Result,
     rng::Streams,
     train::{
-        fit::config::QueueInit,
         keys::{
-            queue::{random_keys, take},
-            source::{Anchors, Pairs},
+            KeyQueue, KeySource, Pairs, QueueInit, QueueState, Searchable,
+            queue::{check_keys, random_keys, take},
         },
-        losses::{
-            matrix,
-            on_tensors::{Keys, Ring, Searchable},
-        },
-        nn::{
-            parameters::TorchResult,
-            tensors::{HostData, HostTensor, HostTensors},
-        },
+        nn::{parameters::TorchResult, tensors::matrix},
     },
 };
 
@@ -35,52 +27,47 @@ pub struct FifoQueue {
 }
 
 impl FifoQueue {
-    /// Random unit keys [len, dim] of no class, float32, from the stream `queue` of `seed`.
+    /// Random unit keys `[len, dim]` of no class, float32, from the stream `queue` of `seed`, the same on every
+    /// device.
     ///
     /// # Errors
     /// [`Error::Input`] if a size is 0; [`Error::Run`] if memory does not suffice.
-    pub fn random(len: usize, dim: usize, init: QueueInit, seed: u64) -> Result<Self> {
+    pub fn random(
+        len: usize,
+        dim: usize,
+        init: QueueInit,
+        seed: u64,
+        device: Device,
+    ) -> Result<Self> {
         if len.min(dim) == 0 {
             return Err(Error::input(format!(
                 "FIFO queue: {len} keys of {dim} numbers; expected at least 1 of each"
             )));
         }
-        Self::on(len, dim, init, &Streams::new(seed), Device::Cpu)
-    }
-
-    pub(crate) fn on(
-        len: usize,
-        dim: usize,
-        init: QueueInit,
-        streams: &Streams,
-        device: Device,
-    ) -> Result<Self> {
-        let keys = Tensor::from_slice(&random_keys(len, dim, streams)?);
-        Ok(Self::of_keys(&keys.reshape([len as i64, dim as i64]), init, device))
+        let keys = Tensor::from_slice(&random_keys(len, dim, &Streams::new(seed))?);
+        let keys = keys.f_reshape([len as i64, dim as i64])?.f_to_device(device)?;
+        Self::of_keys(keys, init)
     }
 
     /// The queue that `fifo.keys` `[K, D]`, in its own float type, `fifo.labels` `[K]` (-1: never written) and
-    /// `fifo.state` [next slot, slots filled] describe.
+    /// `fifo.state` [next slot, slots filled] describe, on the
+    /// device of its keys.
     ///
     /// # Errors
     /// [`Error::Input`] naming a missing entry or one whose shape does not fit.
-    pub fn from_state(state: &HostTensors, init: QueueInit) -> Result<Self> {
+    pub fn from_state(state: &QueueState, init: QueueInit) -> Result<Self> {
         let keys = state.get("fifo.keys");
         let keys = keys.ok_or_else(|| Error::input("state: `fifo.keys` is missing"))?;
-        let mut queue = Self::of_keys(&matrix("state: `fifo.keys`", keys)?, init, Device::Cpu);
-        queue.import(state)?;
+        matrix("state: `fifo.keys`", keys)?;
+        let mut queue = Self::of_keys(keys.f_contiguous()?.f_detach_copy()?, init)?;
+        queue.load_state(state)?;
         Ok(queue)
     }
 
     /// Keys `[K, D]` of no class.
-    fn of_keys(keys: &Tensor, init: QueueInit, device: Device) -> Self {
-        Self {
-            rows: keys.to_device(device),
-            labels: Tensor::full([keys.size()[0]], -1, (Kind::Int64, device)),
-            next: 0,
-            filled: 0,
-            init,
-        }
+    fn of_keys(rows: Tensor, init: QueueInit) -> Result<Self> {
+        let labels = Tensor::f_full([rows.size()[0]], -1, (Kind::Int64, rows.device()))?;
+        Ok(Self { rows, labels, next: 0, filled: 0, init })
     }
 
     fn len(&self) -> i64 {
@@ -97,35 +84,28 @@ impl FifoQueue {
     }
 }
 
-impl Keys for FifoQueue {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        Pairs::against(anchors, &self.rows, &self.labels, self.filled_mask()?.as_ref())
+impl KeySource for FifoQueue {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        Pairs::against(anchors, labels, &self.rows, &self.labels, self.filled_mask()?.as_ref())
     }
 }
 
 impl Searchable for FifoQueue {
-    fn positives(&self, pairs: &Pairs, _labels: &Tensor) -> TorchResult<Tensor> {
-        pairs.sim.f_masked_fill(&pairs.positive.f_logical_not()?, f64::INFINITY)
-    }
-
-    fn may_lack(&self) -> bool {
-        true
-    }
-
     fn most(&self) -> [usize; 2] {
         [self.len() as usize; 2]
     }
 }
 
-impl Ring for FifoQueue {
-    /// Writes `z` `[B, D]` after the newest key; of more than K rows the last K stay.
-    fn write(&mut self, z: &Tensor, labels: &Tensor) -> TorchResult<()> {
+impl KeyQueue for FifoQueue {
+    /// Writes keys `[B, D]` after the newest one; of more than K rows the last K stay.
+    fn enqueue(&mut self, keys: &Tensor, labels: &Tensor) -> Result<()> {
+        check_keys(keys, labels, &self.rows, None)?;
         let _guard = tch::no_grad_guard();
-        let (len, b) = (self.len(), z.size()[0]);
+        let (len, b) = (self.len(), keys.size()[0]);
         let kept = b.min(len);
         let slots = Tensor::f_arange(kept, (Kind::Int64, self.rows.device()))?;
         let slots = slots.f_add_scalar(self.next + b - kept)?.f_remainder(len)?;
-        let keys = z.detach().f_narrow(0, b - kept, kept)?.f_to_kind(self.rows.kind())?;
+        let keys = keys.detach().f_narrow(0, b - kept, kept)?.f_to_kind(self.rows.kind())?;
         let _ = self.rows.f_index_copy_(0, &slots, &keys)?;
         let _ = self.labels.f_index_copy_(0, &slots, &labels.f_narrow(0, b - kept, kept)?)?;
         self.next = (self.next + b) % len;
@@ -134,29 +114,29 @@ impl Ring for FifoQueue {
     }
 
     /// `fifo.keys` `[K, D]`, `fifo.labels` `[K]`, `fifo.state` [next slot, slots filled].
-    fn export(&self, into: &mut HostTensors) {
-        into.insert("fifo.keys".into(), HostTensor::from_torch(&self.rows));
-        into.insert("fifo.labels".into(), HostTensor::from_torch(&self.labels));
-        let state = HostData::I64(vec![self.next, self.filled]);
-        into.insert("fifo.state".into(), HostTensor { shape: vec![2], data: state });
+    fn state(&self) -> Result<QueueState> {
+        Ok([
+            ("fifo.keys".to_owned(), self.rows.f_detach_copy()?),
+            ("fifo.labels".to_owned(), self.labels.f_detach_copy()?),
+            ("fifo.state".to_owned(), Tensor::from_slice(&[self.next, self.filled])),
+        ]
+        .into())
     }
 
-    /// Reads what [`export`](Self::export) wrote.
-    fn import(&mut self, from: &HostTensors) -> Result<()> {
-        let (len, dim) = (self.len() as usize, self.rows.size()[1] as usize);
-        let keys = take(from, "fifo.keys", &[len, dim])?.to_torch(self.rows.device());
-        let labels = take(from, "fifo.labels", &[len])?.to_torch(self.rows.device());
-        let state = take(from, "fifo.state", &[2])?.as_i64().unwrap_or(&[]).to_vec();
-        let &[next, filled] = state.as_slice() else {
-            return Err(Error::input("state: `fifo.state` must be two int64 values"));
-        };
-        if !(0..self.len()).contains(&next) || !(0..=self.len()).contains(&filled) {
+    fn load_state(&mut self, state: &QueueState) -> Result<()> {
+        let (len, dim) = (self.len(), self.rows.size()[1]);
+        let keys = take(state, "fifo.keys", &[len, dim], None)?;
+        let labels = take(state, "fifo.labels", &[len], None)?;
+        let place = take(state, "fifo.state", &[2], Some(Kind::Int64))?;
+        let (next, filled) = (place.f_int64_value(&[0])?, place.f_int64_value(&[1])?);
+        if !(0..len).contains(&next) || !(0..=len).contains(&filled) {
             return Err(Error::input(format!(
                 "state: `fifo.state` = [{next}, {filled}] is outside a queue of {len} keys"
             )));
         }
-        self.rows.copy_(&keys);
-        self.labels.copy_(&labels);
+        let _guard = tch::no_grad_guard();
+        self.rows.f_copy_(keys)?;
+        self.labels.f_copy_(labels)?;
         (self.next, self.filled) = (next, filled);
         Ok(())
     }

@@ -1,20 +1,36 @@
-//! A queue seen through the miner.
+//! A source of keys seen through the miner.
 
 use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
-    contrast::HardPairMiner,
-    train::{
-        keys::source::{Anchors, Pairs},
-        losses::on_tensors::{Keys, Ring, Searchable},
-        nn::{parameters::TorchResult, tensors::HostTensors},
-    },
+    train::keys::{HardPairMiner, KeyQueue, KeySource, Pairs, QueueState},
 };
+
+/// A source that a miner can search. Open: of the methods only [`most`](Self::most) must be written, the others are
+/// there to be quicker where a source knows more.
+pub trait Searchable: KeySource {
+    /// Most positives and most negatives that an anchor can ever find.
+    fn most(&self) -> [usize; 2];
+
+    /// Similarities of every anchor to its positives among `pairs`, which came from this source: `[M, P]` for any P
+    /// of at least `most()[0]`, infinite where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if libtorch fails.
+    fn positives(&self, pairs: &Pairs) -> Result<Tensor> {
+        Ok(pairs.sim.f_masked_fill(&pairs.positive.f_logical_not()?, f64::INFINITY)?)
+    }
+
+    /// Whether an anchor may find fewer keys than [`most`](Self::most) says.
+    fn may_lack(&self) -> bool {
+        true
+    }
+}
 
 /// The keys of a queue that the miner selects, positives first: those of the anchor's class with the
 /// smallest similarity in increasing order, then the others with the largest in decreasing order (METHOD
-/// section 3). Where fewer exist (a [`FifoQueue`](crate::train::losses::FifoQueue), unfilled slots) fewer are keys.
+/// section 3). Where fewer exist (a [`FifoQueue`](crate::train::keys::FifoQueue), unfilled slots) fewer are keys.
 #[derive(Debug)]
 pub struct Mined<Q> {
     queue: Q,
@@ -40,10 +56,10 @@ impl<Q: Searchable> Mined<Q> {
     }
 }
 
-impl<Q: Searchable> Keys for Mined<Q> {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        let all = self.queue.pairs(anchors)?;
-        let own = self.queue.positives(&all, anchors.labels)?;
+impl<Q: Searchable> KeySource for Mined<Q> {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        let all = self.queue.pairs(anchors, labels)?;
+        let own = self.queue.positives(&all)?;
         let hard_pos = own.f_topk(self.miner.num_pos as i64, 1, false, true)?.0;
         let no_negative = match &all.valid {
             Some(valid) => all.positive.f_logical_or(&valid.f_logical_not()?)?,
@@ -53,25 +69,25 @@ impl<Q: Searchable> Keys for Mined<Q> {
         let hard_neg = others.f_topk(self.miner.num_neg as i64, 1, true, true)?.0;
         let positive = Tensor::f_cat(&[hard_pos.f_ones_like()?, hard_neg.f_zeros_like()?], 1)?
             .f_to_kind(Kind::Bool)?;
-        let sim = Tensor::f_cat(&[hard_pos, hard_neg], 1)?;
+        let (sim, labels) = (Tensor::f_cat(&[hard_pos, hard_neg], 1)?, all.labels);
         if !self.queue.may_lack() {
-            return Ok(Pairs { sim, positive, valid: None });
+            return Ok(Pairs { sim, positive, valid: None, labels });
         }
         let valid = sim.f_isfinite()?;
-        Ok(Pairs { sim, positive: positive.f_logical_and(&valid)?, valid: Some(valid) })
+        Ok(Pairs { sim, positive: positive.f_logical_and(&valid)?, valid: Some(valid), labels })
     }
 }
 
-impl<Q: Searchable> Ring for Mined<Q> {
-    fn write(&mut self, rows: &Tensor, labels: &Tensor) -> TorchResult<()> {
-        self.queue.write(rows, labels)
+impl<Q: Searchable + KeyQueue> KeyQueue for Mined<Q> {
+    fn enqueue(&mut self, keys: &Tensor, labels: &Tensor) -> Result<()> {
+        self.queue.enqueue(keys, labels)
     }
 
-    fn export(&self, into: &mut HostTensors) {
-        self.queue.export(into);
+    fn state(&self) -> Result<QueueState> {
+        self.queue.state()
     }
 
-    fn import(&mut self, from: &HostTensors) -> Result<()> {
-        self.queue.import(from)
+    fn load_state(&mut self, state: &QueueState) -> Result<()> {
+        self.queue.load_state(state)
     }
 }

@@ -1,46 +1,63 @@
 //! Queues of keys from earlier steps (METHOD section 3). Writing is vectorised and stays on the
 //! device: no loop over samples, no read by the host.
 
+use std::collections::BTreeMap;
+
 use rand_distr::{Distribution, StandardNormal};
+use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
     rng::Streams,
     train::{
-        losses::{labels_of, matrix, on_tensors::Ring},
-        nn::tensors::{HostTensor, HostTensors},
+        keys::KeySource,
+        nn::tensors::{check_labels, matrix, same_device},
     },
 };
 
-/// A queue of keys. The types of this module alone implement it.
-pub trait KeyQueue: Ring {
-    /// Writes unit rows `keys` `[B, D]` of the classes `labels` `[B]`, in row order, over the oldest keys.
+/// What a checkpoint holds of a queue, under the names of its kind.
+pub type QueueState = BTreeMap<String, Tensor>;
+
+/// Keys kept from earlier steps. Open: implement it for a queue of your own.
+pub trait KeyQueue: KeySource {
+    /// Writes unit rows `keys` `[B, D]` of the classes `labels` `[B]`, int64, in row order, over the oldest keys. They
+    /// are copied, without their graph.
     ///
     /// # Errors
-    /// [`Error::Input`] if they do not fit each other, [`Error::Run`] if they do not fit the queue.
-    fn push(&mut self, keys: &HostTensor, labels: &HostTensor) -> Result<()> {
-        let keys = matrix("keys", keys)?;
-        let labels = labels_of("labels of keys", labels, keys.size()[0], 0, i64::MAX)?;
-        Ok(self.write(&keys, &labels)?)
-    }
+    /// [`Error::Input`] if keys and labels do not fit each other or the queue; then nothing is written.
+    /// [`Error::Run`] if libtorch fails.
+    fn enqueue(&mut self, keys: &Tensor, labels: &Tensor) -> Result<()>;
 
-    /// What a checkpoint holds of it, under the names of its kind.
-    fn state(&self) -> HostTensors {
-        let mut state = HostTensors::new();
-        self.export(&mut state);
-        state
-    }
+    /// A copy of everything that [`enqueue`](Self::enqueue) changes.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if libtorch fails (out of memory).
+    fn state(&self) -> Result<QueueState>;
 
-    /// Takes over what [`state`](Self::state) gave.
+    /// Takes over what [`state`](Self::state) gave, from any device.
     ///
     /// # Errors
     /// [`Error::Input`] naming a missing entry or one of another shape.
-    fn load(&mut self, state: &HostTensors) -> Result<()> {
-        self.import(state)
-    }
+    fn load_state(&mut self, state: &QueueState) -> Result<()>;
 }
 
-impl<Q: Ring> KeyQueue for Q {}
+/// Refuses what cannot be written into a queue whose keys are like `rows` `[.., D]`; `classes` where it is for
+/// so many alone.
+pub(crate) fn check_keys(
+    keys: &Tensor,
+    labels: &Tensor,
+    rows: &Tensor,
+    classes: Option<i64>,
+) -> Result<()> {
+    let (dim, expected) = (matrix("keys", keys)?.1, rows.size()[1]);
+    if dim != expected {
+        return Err(Error::input(format!(
+            "keys: {dim} numbers each; the queue holds keys of {expected}"
+        )));
+    }
+    same_device("keys", keys, rows.device())?;
+    check_labels("labels of keys", labels, keys, classes)
+}
 
 /// Unit rows, n * dim values, from the stream `queue`.
 pub(crate) fn random_keys(n: usize, dim: usize, streams: &Streams) -> Result<Vec<f32>> {
@@ -60,20 +77,27 @@ pub(crate) fn random_keys(n: usize, dim: usize, streams: &Streams) -> Result<Vec
     Ok(keys)
 }
 
-/// The entry `name` of a checkpoint.
+/// The entry `name` of a checkpoint; `kind` is that of its values where it matters.
 pub(crate) fn take<'a>(
-    from: &'a HostTensors,
+    from: &'a QueueState,
     name: &str,
-    shape: &[usize],
-) -> Result<&'a HostTensor> {
+    shape: &[i64],
+    kind: Option<Kind>,
+) -> Result<&'a Tensor> {
     let found = from.get(name).ok_or_else(|| {
         Error::input(format!("state: `{name}` is missing; the method needs its queue"))
     })?;
-    if found.shape != shape {
+    let size = found.size();
+    if size != shape {
         return Err(Error::input(format!(
-            "state: `{name}` has shape {:?}; this method expects {shape:?}",
-            found.shape
+            "state: `{name}` has shape {size:?}; this method expects {shape:?}"
         )));
     }
-    Ok(found)
+    match kind.filter(|&kind| kind != found.kind()) {
+        Some(kind) => Err(Error::input(format!(
+            "state: `{name}` holds {:?} values; this method expects {kind:?}",
+            found.kind()
+        ))),
+        None => Ok(found),
+    }
 }

@@ -6,14 +6,23 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Result,
-    train::{
-        losses::{labels_of, matrix, on_tensors::Keys, wide},
-        nn::{parameters::TorchResult, tensors::HostTensor},
+    train::nn::{
+        parameters::TorchResult,
+        tensors::{check_labels, matrix, same_device, wide},
     },
 };
 
-/// Where the keys of an anchor come from: the types of this module, alone or joined, by reference or boxed.
-pub trait KeySource: Keys {
+/// Where the keys of an anchor come from. Open: implement it for a source of your own; [`Pairs::against`] makes
+/// the pairs for keys that are rows.
+pub trait KeySource: Debug {
+    /// The keys of `anchors` `[M, D]`, unit rows, of the classes `labels` `[M]`, int64, on the same device; gradients
+    /// flow into the anchors through the similarities.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] if anchors, labels and keys do not fit each other; [`crate::Error::Run`] if libtorch
+    /// fails.
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs>;
+
     /// These keys followed by those of `more`.
     fn and<K: KeySource>(self, more: K) -> With<Self, K>
     where
@@ -23,42 +32,46 @@ pub trait KeySource: Keys {
     }
 }
 
-impl<K: Keys + ?Sized> KeySource for K {}
-
-/// Anchors of a step.
-#[derive(Debug, Clone, Copy)]
-pub struct Anchors<'a> {
-    /// Unit rows `[M, D]`.
-    pub(crate) z: &'a Tensor,
-    /// `[M]`.
-    pub(crate) labels: &'a Tensor,
-}
-
-/// Similarities between anchors and their keys.
+/// Similarities between M anchors and the K keys of each.
 #[derive(Debug)]
 pub struct Pairs {
-    /// s `[M, K]`, before division by the temperature.
-    pub(crate) sim: Tensor,
+    /// s `[M, K]`, inner products before division by the temperature, with their graph.
+    pub sim: Tensor,
     /// Which keys are positives, bool `[M, K]`.
-    pub(crate) positive: Tensor,
-    /// Which entries are keys at all, bool `[M, K]`; `None`: all of them. Others may be infinite.
-    pub(crate) valid: Option<Tensor>,
+    pub positive: Tensor,
+    /// Which entries are keys at all, bool `[M, K]`; `None`: all of them. Others may be infinite and are no
+    /// positives.
+    pub valid: Option<Tensor>,
+    /// Classes of the anchors, int64 `[M]`.
+    pub labels: Tensor,
 }
 
 impl Pairs {
-    /// Similarities to `keys` `[K, D]`; same label is positive. `present`: which of them count, `[1, K]`.
-    pub(crate) fn against(
-        anchors: &Anchors<'_>,
+    /// Anchors `[M, D]` of the classes `labels` `[M]` against `keys` `[K, D]` of the classes `key_labels` `[K]`, where
+    /// the same class is a positive. `present`: which keys count, bool `[1, K]`; `None`: all. A key of class -1 is
+    /// nobody's positive.
+    ///
+    /// # Errors
+    /// As [`KeySource::pairs`].
+    pub fn against(
+        anchors: &Tensor,
+        labels: &Tensor,
         keys: &Tensor,
         key_labels: &Tensor,
         present: Option<&Tensor>,
-    ) -> TorchResult<Self> {
-        let z = wide(anchors.z)?;
+    ) -> Result<Self> {
+        matrix("anchors", anchors)?;
+        check_labels("labels", labels, anchors, None)?;
+        same_device("keys", keys, anchors.device())?;
+        let z = wide(anchors)?;
         let sim = z.f_matmul(&keys.f_tr()?.f_to_kind(z.kind())?)?;
-        let same = anchors.labels.f_unsqueeze(1)?.f_eq_tensor(&key_labels.f_unsqueeze(0)?)?;
-        let Some(present) = present else { return Ok(Self { sim, positive: same, valid: None }) };
+        let same = labels.f_unsqueeze(1)?.f_eq_tensor(&key_labels.f_unsqueeze(0)?)?;
+        let labels = labels.shallow_clone();
+        let Some(present) = present else {
+            return Ok(Self { sim, positive: same, valid: None, labels });
+        };
         let valid = present.f_expand_as(&sim)?;
-        Ok(Self { sim, positive: same.f_logical_and(&valid)?, valid: Some(valid) })
+        Ok(Self { sim, positive: same.f_logical_and(&valid)?, valid: Some(valid), labels })
     }
 
     /// These keys followed by `more`, for the same anchors.
@@ -76,6 +89,7 @@ impl Pairs {
             sim: Tensor::f_cat(&[self.sim, more.sim], 1)?,
             positive: Tensor::f_cat(&[self.positive, more.positive], 1)?,
             valid,
+            labels: self.labels,
         })
     }
 }
@@ -85,13 +99,15 @@ impl Pairs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchKeys;
 
-impl Keys for BatchKeys {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        let z = wide(anchors.z)?;
+impl KeySource for BatchKeys {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        matrix("anchors", anchors)?;
+        check_labels("labels", labels, anchors, None)?;
+        let z = wide(anchors)?;
         let sim = off_diagonal(&z.f_matmul(&z.f_tr()?)?)?;
-        let labels = anchors.labels;
         let same = labels.f_unsqueeze(1)?.f_eq_tensor(&labels.f_unsqueeze(0)?)?;
-        Ok(Pairs { sim, positive: off_diagonal(&same)?, valid: None })
+        let positive = off_diagonal(&same)?;
+        Ok(Pairs { sim, positive, valid: None, labels: labels.shallow_clone() })
     }
 }
 
@@ -117,24 +133,20 @@ pub struct GivenKeys {
 }
 
 impl GivenKeys {
-    /// Unit rows `keys` `[K, D]` of the classes `labels` `[K]`.
+    /// Unit rows `keys` `[K, D]` of the classes `labels` `[K]`, int64, on the same device.
     ///
     /// # Errors
     /// [`crate::Error::Input`] if they are not a matrix of floats and as many labels of at least 0.
-    pub fn new(keys: &HostTensor, labels: &HostTensor) -> Result<Self> {
-        let keys = matrix("keys", keys)?;
-        let labels = labels_of("labels of keys", labels, keys.size()[0], 0, i64::MAX)?;
-        Ok(Self { keys, labels })
-    }
-
-    pub(crate) fn on(keys: &Tensor, labels: &Tensor) -> Self {
-        Self { keys: keys.shallow_clone(), labels: labels.shallow_clone() }
+    pub fn new(keys: &Tensor, labels: &Tensor) -> Result<Self> {
+        matrix("keys", keys)?;
+        check_labels("labels of keys", labels, keys, None)?;
+        Ok(Self { keys: keys.detach(), labels: labels.shallow_clone() })
     }
 }
 
-impl Keys for GivenKeys {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        Pairs::against(anchors, &self.keys, &self.labels, None)
+impl KeySource for GivenKeys {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        Pairs::against(anchors, labels, &self.keys, &self.labels, None)
     }
 }
 
@@ -142,20 +154,20 @@ impl Keys for GivenKeys {
 #[derive(Debug)]
 pub struct With<A, B>(A, B);
 
-impl<A: Keys, B: Keys> Keys for With<A, B> {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        self.0.pairs(anchors)?.with(self.1.pairs(anchors)?)
+impl<A: KeySource, B: KeySource> KeySource for With<A, B> {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        Ok(self.0.pairs(anchors, labels)?.with(self.1.pairs(anchors, labels)?)?)
     }
 }
 
-impl<K: Keys + ?Sized> Keys for &K {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        (**self).pairs(anchors)
+impl<K: KeySource + ?Sized> KeySource for &K {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        (**self).pairs(anchors, labels)
     }
 }
 
-impl<K: Keys + ?Sized> Keys for Box<K> {
-    fn pairs(&self, anchors: &Anchors<'_>) -> TorchResult<Pairs> {
-        (**self).pairs(anchors)
+impl<K: KeySource + ?Sized> KeySource for Box<K> {
+    fn pairs(&self, anchors: &Tensor, labels: &Tensor) -> Result<Pairs> {
+        (**self).pairs(anchors, labels)
     }
 }

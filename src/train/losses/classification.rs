@@ -1,62 +1,57 @@
 //! Losses of logits: plain, with the prior, smoothed; over one view or both.
 
-use tch::{Device, Reduction, Tensor};
+use std::fmt::Debug;
+
+use tch::{Reduction, Tensor};
 
 use crate::{
     Error, Result,
     longtail::ClassCounts,
     train::{
-        losses::{
-            labels_of, leaf, matrix, on_tensors::Classify, smoothing::LabelAwareSmoothing, wide,
-        },
+        losses::{per_class::PerClass, smoothing::LabelAwareSmoothing},
         nn::{
             parameters::TorchResult,
-            tensors::{HostTensor, HostTensors},
+            tensors::{check_labels, matrix, wide},
         },
     },
 };
 
-/// A classification loss. The types of this module alone implement it.
-pub trait ClassificationLoss: Classify {
-    /// `loss` in nats and `grad_logits` `[N, C]` for `logits` `[N, C]` against `labels` `[N]`.
+/// A loss of logits against labels. Open: implement it for a loss of your own.
+pub trait ClassificationLoss: Debug {
+    /// The loss in nats, a scalar with its graph, of `logits` `[N, C]`, floats, against `labels` `[N]`, int64, on
+    /// the same device. Where both views of an image are rows, view 1 of all images comes first.
     ///
     /// # Errors
-    /// [`Error::Input`] if shapes or labels do not fit each other or the loss.
-    fn evaluate(&self, logits: &HostTensor, labels: &HostTensor) -> Result<HostTensors> {
-        let logits = leaf(&matrix("logits", logits)?);
-        let labels = fitting(self, &logits, labels)?;
-        let loss = self.of(&logits, &labels)?;
-        let grad = Tensor::f_run_backward(&[&loss], &[&logits], false, false)?;
-        let named = [("loss", &loss), ("grad_logits", &grad[0])];
-        Ok(named.map(|(name, t)| (name.to_owned(), HostTensor::from_torch(t))).into())
-    }
+    /// [`Error::Input`] if shapes, kinds or devices do not fit each other or the loss, and for labels outside
+    /// 0..C if they are on the CPU; those on a GPU are not read, since that would make the host wait for it.
+    /// [`Error::Run`] if libtorch fails.
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor>;
 }
 
-impl<L: Classify> ClassificationLoss for L {}
-
-/// The labels of these logits, once both fit each other and the loss.
-pub(crate) fn fitting<L: Classify + ?Sized>(
-    loss: &L,
+/// Refuses logits and labels that do not fit each other or a loss of `classes` classes, where it is for so many
+/// alone, over rows of `views` views.
+pub(crate) fn check(
     logits: &Tensor,
-    labels: &HostTensor,
-) -> Result<Tensor> {
-    let (n, classes) = (logits.size()[0], logits.size()[1]);
-    if let Some(expected) = loss.classes().filter(|&c| c != classes) {
+    labels: &Tensor,
+    classes: Option<i64>,
+    views: i64,
+) -> Result<()> {
+    let (n, columns) = matrix("logits", logits)?;
+    if let Some(expected) = classes.filter(|&c| c != columns) {
         return Err(Error::input(format!(
-            "logits: {classes} columns; expected {expected}, the classes of the loss"
+            "logits: {columns} columns; expected {expected}, the classes of the loss"
         )));
     }
-    let views = loss.views();
-    if n == 0 || classes == 0 || n % views != 0 {
+    if n == 0 || columns == 0 || n % views != 0 {
         return Err(Error::input(format!(
-            "logits: {n} rows of {classes} classes; expected at least one class, and {}",
+            "logits: {n} rows of {columns} classes; expected at least one class, and {}",
             if views == 2 { "two rows, those of view 2 after those of view 1" } else { "one row" }
         )));
     }
-    labels_of("labels", labels, n, 0, classes)
+    check_labels("labels", labels, logits, Some(columns))
 }
 
-fn cross_entropy(logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
     logits.f_cross_entropy_loss::<&Tensor>(labels, None, Reduction::Mean, -100, 0.0)
 }
 
@@ -64,17 +59,10 @@ fn cross_entropy(logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrossEntropy;
 
-impl Classify for CrossEntropy {
-    fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
-        cross_entropy(&wide(logits)?, labels)
-    }
-
-    fn classes(&self) -> Option<i64> {
-        None
-    }
-
-    fn views(&self) -> i64 {
-        1
+impl ClassificationLoss for CrossEntropy {
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        check(logits, labels, None, 1)?;
+        Ok(cross_entropy(&wide(logits)?, labels)?)
     }
 }
 
@@ -82,39 +70,27 @@ impl Classify for CrossEntropy {
 /// 2020).
 #[derive(Debug)]
 pub struct BalancedSoftmax {
-    /// `[C]`.
-    log_prior: Tensor,
+    log_prior: PerClass,
 }
 
 impl BalancedSoftmax {
-    /// With the prior of these training counts.
+    /// With the prior of these training counts, taken in float32 arithmetic, as the reference computes it.
     pub fn new(counts: &ClassCounts) -> Self {
-        Self::on(counts, Device::Cpu)
-    }
-
-    /// The prior is taken in float32 arithmetic, as the reference computes it.
-    pub(crate) fn on(counts: &ClassCounts, device: Device) -> Self {
         let prior: Vec<f32> = counts.prior().as_slice().iter().map(|&p| p as f32).collect();
-        Self { log_prior: (Tensor::from_slice(&prior) + 1e-9).log().to_device(device) }
+        Self { log_prior: PerClass::new((Tensor::from_slice(&prior) + 1e-9).log()) }
     }
 
     /// ln(p_c + 1e-9) of every class (C).
     pub fn log_prior(&self) -> Vec<f64> {
-        HostTensor::from_torch(&self.log_prior).to_f64()
+        self.log_prior.values()
     }
 }
 
-impl Classify for BalancedSoftmax {
-    fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
-        cross_entropy(&wide(logits)?.f_add(&self.log_prior)?, labels)
-    }
-
-    fn classes(&self) -> Option<i64> {
-        Some(self.log_prior.size()[0])
-    }
-
-    fn views(&self) -> i64 {
-        1
+impl ClassificationLoss for BalancedSoftmax {
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        check(logits, labels, Some(self.log_prior.classes()), 1)?;
+        let log_prior = self.log_prior.on(logits.device())?;
+        Ok(cross_entropy(&wide(logits)?.f_add(&log_prior)?, labels)?)
     }
 }
 
@@ -123,17 +99,10 @@ impl Classify for BalancedSoftmax {
 #[derive(Debug)]
 pub struct SiameseBalancedSoftmax(pub BalancedSoftmax);
 
-impl Classify for SiameseBalancedSoftmax {
-    fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
-        self.0.of(logits, labels)
-    }
-
-    fn classes(&self) -> Option<i64> {
-        self.0.classes()
-    }
-
-    fn views(&self) -> i64 {
-        2
+impl ClassificationLoss for SiameseBalancedSoftmax {
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        check(logits, labels, None, 2)?;
+        self.0.loss(logits, labels)
     }
 }
 
@@ -141,18 +110,11 @@ impl Classify for SiameseBalancedSoftmax {
 #[derive(Debug)]
 pub struct FirstView<L>(pub L);
 
-impl<L: Classify> Classify for FirstView<L> {
-    fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
+impl<L: ClassificationLoss> ClassificationLoss for FirstView<L> {
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        check(logits, labels, None, 2)?;
         let half = labels.size()[0] / 2;
-        self.0.of(&logits.f_narrow(0, 0, half)?, &labels.f_narrow(0, 0, half)?)
-    }
-
-    fn classes(&self) -> Option<i64> {
-        self.0.classes()
-    }
-
-    fn views(&self) -> i64 {
-        2
+        self.0.loss(&logits.f_narrow(0, 0, half)?, &labels.f_narrow(0, 0, half)?)
     }
 }
 
@@ -160,8 +122,8 @@ impl<L: Classify> Classify for FirstView<L> {
 /// (1 - eps_y) (-ln p_y) + eps_y mean_k(-ln p_k).
 #[derive(Debug)]
 pub struct LabelAwareLoss {
-    /// eps `[C]`.
-    smoothing: Tensor,
+    /// eps.
+    smoothing: PerClass,
 }
 
 impl LabelAwareLoss {
@@ -170,34 +132,19 @@ impl LabelAwareLoss {
     /// # Errors
     /// [`Error::Input`] for smoothing out of range.
     pub fn new(smoothing: &LabelAwareSmoothing, counts: &ClassCounts) -> Result<Self> {
-        Self::on(smoothing, counts, Device::Cpu)
-    }
-
-    pub(crate) fn on(
-        smoothing: &LabelAwareSmoothing,
-        counts: &ClassCounts,
-        device: Device,
-    ) -> Result<Self> {
         smoothing.check()?;
         let smoothing: Vec<f32> = smoothing.per_class(counts).iter().map(|&s| s as f32).collect();
-        Ok(Self { smoothing: Tensor::from_slice(&smoothing).to_device(device) })
+        Ok(Self { smoothing: PerClass::new(Tensor::from_slice(&smoothing)) })
     }
 }
 
-impl Classify for LabelAwareLoss {
-    fn of(&self, logits: &Tensor, labels: &Tensor) -> TorchResult<Tensor> {
+impl ClassificationLoss for LabelAwareLoss {
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        check(logits, labels, Some(self.smoothing.classes()), 1)?;
         let log_p = wide(logits)?.f_log_softmax(1, None)?;
         let own = log_p.f_gather(1, &labels.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?.f_neg()?;
         let all = log_p.f_mean_dim([1i64].as_slice(), false, log_p.kind())?.f_neg()?;
-        let s = self.smoothing.f_index_select(0, labels)?;
-        own.f_add(&all.f_sub(&own)?.f_mul(&s)?)?.f_mean(log_p.kind())
-    }
-
-    fn classes(&self) -> Option<i64> {
-        Some(self.smoothing.size()[0])
-    }
-
-    fn views(&self) -> i64 {
-        1
+        let s = self.smoothing.on(logits.device())?.f_index_select(0, labels)?;
+        Ok(own.f_add(&all.f_sub(&own)?.f_mul(&s)?)?.f_mean(log_p.kind())?)
     }
 }

@@ -1,23 +1,16 @@
 //! L = L_cls + lambda L_con.
 
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::{
     Error, Result,
-    contrast::Temperature,
-    longtail::{ClassCounts, EffectiveNumber},
+    longtail::ClassCounts,
+    run::{ContrastSpec, LossSpec},
     train::{
-        fit::config::{Classification, ContrastiveLossSpec, LossSpec},
-        keys::source::{Anchors, Pairs},
+        keys::Pairs,
         losses::{
-            BalancedSoftmax, ClassBalancedSupCon, ClassificationLoss, ContrastiveLoss,
-            CrossEntropy, FirstView, KeySource, SiameseBalancedSoftmax, SupConLoss,
-            classification::fitting, leaf, matrix,
-        },
-        nn::{
-            model::normalise,
-            parameters::TorchResult,
-            tensors::{HostTensor, HostTensors},
+            ClassificationLoss, ContrastiveLoss, FirstView,
+            registry::{classification, contrastive},
         },
     },
 };
@@ -29,15 +22,23 @@ pub struct JointLoss {
     contrast: Option<(f64, Box<dyn ContrastiveLoss + Send>)>,
 }
 
-/// The parts of one value, scalars.
+/// The parts of one value in nats, scalars with their graph.
 #[derive(Debug)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// L_cls.
-    pub(crate) cls: Tensor,
-    /// L_con.
-    pub(crate) con: Option<Tensor>,
-    /// L.
-    pub(crate) total: Tensor,
+    pub cls: Tensor,
+    /// L_con before its weight; `None` without a contrastive part.
+    pub con: Option<Tensor>,
+    /// L = L_cls + lambda L_con.
+    pub total: Tensor,
+}
+
+/// Lambda, once it is a weight.
+fn weight(lambda: f64) -> Result<f64> {
+    if lambda.is_finite() && lambda >= 0.0 {
+        return Ok(lambda);
+    }
+    Err(Error::input(format!("joint loss, lambda = {lambda}: expected a number of at least 0")))
 }
 
 impl JointLoss {
@@ -55,48 +56,23 @@ impl JointLoss {
         lambda: f64,
         contrast: impl ContrastiveLoss + Send + 'static,
     ) -> Result<Self> {
-        if !(lambda.is_finite() && lambda >= 0.0) {
-            return Err(Error::input(format!(
-                "joint loss, lambda = {lambda}: expected a number of at least 0"
-            )));
-        }
-        Ok(Self { contrast: Some((lambda, Box::new(contrast))), ..self })
+        Ok(Self { contrast: Some((weight(lambda)?, Box::new(contrast))), ..self })
     }
 
-    /// What `spec` describes, for classes with these training counts. Its queue, miner and key network are not
-    /// part of the loss: the keys are given to [`evaluate`](Self::evaluate).
+    /// What a recipe's `[loss]` and `[contrast]` describe, for classes with these training counts. Its queue, miner
+    /// and key encoder are not part of the loss: the keys are given to [`terms`](Self::terms).
     ///
     /// # Errors
-    /// [`Error::Input`] naming a value that is out of range.
-    pub fn of_spec(spec: &LossSpec, counts: &ClassCounts) -> Result<Self> {
-        spec.check(counts.classes())?;
-        Self::on(spec, counts, Device::Cpu)
-    }
-
-    pub(crate) fn on(spec: &LossSpec, counts: &ClassCounts, device: Device) -> Result<Self> {
-        let balanced = || BalancedSoftmax::on(counts, device);
-        let momentum = spec.contrast.as_ref().is_some_and(ContrastiveLossSpec::has_key_network);
+    /// [`Error::Input`] for a name that no loss has, or a value that is out of range.
+    pub fn of_spec(spec: &LossSpec, numbers: &ContrastSpec, counts: &ClassCounts) -> Result<Self> {
+        let every = classification(&spec.classification, counts)?;
         // Rows of view 2 pass the encoder, but are not classified.
-        let first = spec.views() == 2 && !spec.siamese && !momentum;
-        let joint = match (spec.classification, spec.siamese) {
-            (Classification::BalancedSoftmax, true) => {
-                Self::new(SiameseBalancedSoftmax(balanced()))
-            }
-            (Classification::BalancedSoftmax, false) if first => Self::new(FirstView(balanced())),
-            (Classification::BalancedSoftmax, false) => Self::new(balanced()),
-            (Classification::CrossEntropy, _) if first => Self::new(FirstView(CrossEntropy)),
-            (Classification::CrossEntropy, _) => Self::new(CrossEntropy),
-        };
-        let Some(contrast) = &spec.contrast else { return Ok(joint) };
-        let supcon = SupConLoss::new(Temperature::new(contrast.temperature)?);
-        match contrast.class_balanced_beta {
-            Some(beta) => {
-                let effective = EffectiveNumber::new(beta)?;
-                let balanced = ClassBalancedSupCon::on(supcon, effective, counts, device);
-                joint.with(contrast.con_weight, balanced)
-            }
-            None => joint.with(contrast.con_weight, supcon),
-        }
+        let first = spec.views() == 2 && spec.views_classified == 1 && !spec.has_key_encoder();
+        let classification = if first { Box::new(FirstView(every)) } else { every };
+        let contrast = spec.contrast.as_ref().map(|name| contrastive(name, numbers, counts));
+        let contrast = contrast.transpose()?;
+        let lambda = weight(numbers.con_weight)?;
+        Ok(Self { classification, contrast: contrast.map(|loss| (lambda, loss)) })
     }
 
     /// The part for logits `[N, C]` and labels `[N]`, which need not be those of whole images (mixup).
@@ -104,70 +80,26 @@ impl JointLoss {
         &*self.classification
     }
 
-    /// The value for rows of one pass: logits `[N, C]`, labels `[N]` (view 1 of all images, then view 2), and
-    /// where there is a contrastive part unit rows with their keys.
-    pub(crate) fn of(
-        &self,
-        logits: &Tensor,
-        labels: &Tensor,
-        contrast: Option<(&Anchors<'_>, &Pairs)>,
-    ) -> TorchResult<Terms> {
-        let cls = self.classification.of(logits, labels)?;
-        let (Some((lambda, loss)), Some((anchors, pairs))) = (&self.contrast, contrast) else {
-            return Ok(Terms { total: cls.shallow_clone(), cls, con: None });
-        };
-        let con = loss.mean(&loss.per_anchor(pairs)?, anchors.labels)?;
-        let total = cls.f_add(&con.f_mul_scalar(*lambda)?)?;
-        Ok(Terms { cls, con: Some(con), total })
-    }
-
-    /// The loss of the rows of one pass and its gradients, for the keys that `keys` gives.
-    ///
-    /// Takes `logits` `[N, C]`, `labels` `[N]` (view 1 of all images, then view 2) and `features` `[N, D]`, which are
-    /// unit rows, or `raw_features`, which are normalised first. Gives `loss_cls`, `loss_con` and `loss` `[1]` in
-    /// nats; `sim_con` `[N, K]` and `labels_con` `[N, K]`, the similarities before division by the temperature and
-    /// 1 where the key is a positive; and the gradients of the total loss `grad_sim_con`, `grad_logits`,
-    /// `grad_features` (of the unit rows) and, if those were given, `grad_raw_features`.
+    /// The value for rows of one pass: logits `[N, C]`, labels `[N]` (view 1 of all images, then view 2), and where
+    /// there is a contrastive part the pairs of its anchors and keys.
     ///
     /// # Errors
-    /// [`Error::Input`] if an input is missing or does not fit, or if the loss has no contrastive part (then
-    /// evaluate the classification loss itself).
-    pub fn evaluate(&self, inputs: &HostTensors, keys: &dyn KeySource) -> Result<HostTensors> {
-        let input = |name: &str| {
-            let found = inputs.get(name);
-            found.ok_or_else(|| Error::input(format!("joint loss: input `{name}` is missing")))
-        };
-        let logits = leaf(&matrix("logits", input("logits")?)?);
-        let raw = inputs.contains_key("raw_features");
-        let name = if raw { "raw_features" } else { "features" };
-        let given = leaf(&matrix(name, input(name)?)?);
-        let (n, rows) = (logits.size()[0], given.size()[0]);
-        if rows != n {
-            return Err(Error::input(format!("{name}: {rows} rows; expected {n}, as of logits")));
+    /// As of both parts; [`Error::Input`] if pairs are given without a contrastive part, or none with one.
+    pub fn terms(&self, logits: &Tensor, labels: &Tensor, pairs: Option<&Pairs>) -> Result<Terms> {
+        let cls = self.classification.loss(logits, labels)?;
+        match (&self.contrast, pairs) {
+            (None, None) => Ok(Terms { total: cls.shallow_clone(), cls, con: None }),
+            (Some((lambda, loss)), Some(pairs)) => {
+                let con = loss.loss(pairs)?;
+                let total = cls.f_add(&con.f_mul_scalar(*lambda)?)?;
+                Ok(Terms { cls, con: Some(con), total })
+            }
+            (Some(_), None) => Err(Error::input(
+                "joint loss: it has a contrastive part; expected the pairs of anchors and keys",
+            )),
+            (None, Some(_)) => {
+                Err(Error::input("joint loss: pairs are given, but it has no contrastive part"))
+            }
         }
-        let labels = fitting(&*self.classification, &logits, input("labels")?)?;
-        let z = if raw { normalise(&given)? } else { given.shallow_clone() };
-        let anchors = Anchors { z: &z, labels: &labels };
-        let pairs = keys.pairs(&anchors)?;
-        let terms = self.of(&logits, &labels, Some((&anchors, &pairs)))?;
-        let Some(con) = &terms.con else {
-            return Err(Error::input("joint loss: it has no contrastive part"));
-        };
-        let leaves = [&given, &z, &pairs.sim, &logits];
-        let grads = Tensor::f_run_backward(&[&terms.total], &leaves, false, false)?;
-        let mut out = HostTensors::new();
-        let mut put = |name: &str, value: &Tensor| {
-            out.insert(name.into(), HostTensor::from_torch(value));
-        };
-        for (name, value) in [("loss_cls", &terms.cls), ("loss_con", con), ("loss", &terms.total)] {
-            put(name, &value.f_reshape([1])?);
-        }
-        put("sim_con", &pairs.sim);
-        put("labels_con", &pairs.positive);
-        put(if raw { "grad_raw_features" } else { "grad_features" }, &grads[0]);
-        put("grad_features", &grads[1]);
-        put("grad_sim_con", &grads[2]);
-        put("grad_logits", &grads[3]);
-        Ok(out)
     }
 }

@@ -1,16 +1,8 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    contrast::{HardPairMiner, Temperature},
     longtail::ClassCounts,
-    train::{
-        LabelAwareSmoothing, SmoothingShape,
-        fit::config::QueueInit,
-        losses::{
-            on_tensors::{Classify, Contrast, Keys, Ring},
-            *,
-        },
-    },
+    train::{LabelAwareSmoothing, SmoothingShape, losses::*},
 };
 
 /// Rows that half types hold exactly, so that widening loses nothing: multiples of 1/16.
@@ -25,14 +17,15 @@ fn half_rows_give_the_loss_of_the_same_rows_in_float32() {
     let labels = Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2]);
     let counts = ClassCounts::new(vec![60, 20, 5]).unwrap();
     let miner = HardPairMiner { num_pos: 1, num_neg: 3 };
-    let ring = || ClassBalancedQueue::random(3, 4, 5, QueueInit::Random, 1).unwrap();
+    let ring = || ClassBalancedQueue::random(3, 4, 5, QueueInit::Random, 1, Device::Cpu).unwrap();
     let fifo = || {
-        let mut fifo = FifoQueue::random(12, 5, QueueInit::ExcludeUnfilled, 1).unwrap();
-        fifo.write(&coarse(6, 5), &labels).unwrap();
+        let mut fifo =
+            FifoQueue::random(12, 5, QueueInit::ExcludeUnfilled, 1, Device::Cpu).unwrap();
+        fifo.enqueue(&coarse(6, 5), &labels).unwrap();
         fifo
     };
     let smoothing = LabelAwareSmoothing { shape: SmoothingShape::Concave, head: 0.3, tail: 0.0 };
-    let classifications: [Box<dyn Classify>; 5] = [
+    let classifications: [Box<dyn ClassificationLoss>; 5] = [
         Box::new(CrossEntropy),
         Box::new(BalancedSoftmax::new(&counts)),
         Box::new(SiameseBalancedSoftmax(BalancedSoftmax::new(&counts))),
@@ -42,20 +35,16 @@ fn half_rows_give_the_loss_of_the_same_rows_in_float32() {
     let supcon = SupConLoss::new(Temperature::new(0.05).unwrap());
     let all = |kind: Kind| -> Vec<Tensor> {
         let (z, logits) = (coarse(6, 5).to_kind(kind), coarse(6, 3).to_kind(kind));
-        let keys: [Box<dyn Keys>; 6] = [
+        let keys: [Box<dyn KeySource>; 6] = [
             Box::new(BatchKeys),
-            Box::new(GivenKeys::on(&z, &labels)),
+            Box::new(GivenKeys::new(&z, &labels).unwrap()),
             Box::new(ring()),
             Box::new(Mined::new(ring(), miner).unwrap()),
             Box::new(fifo()),
             Box::new(Mined::new(fifo(), miner).unwrap()),
         ];
-        let anchors = Anchors { z: &z, labels: &labels };
-        let of_keys = |k: &dyn Keys| {
-            let per_anchor = supcon.per_anchor(&k.pairs(&anchors).unwrap()).unwrap();
-            supcon.mean(&per_anchor, &labels).unwrap()
-        };
-        let of_logits = |c: &dyn Classify| c.of(&logits, &labels).unwrap();
+        let of_keys = |k: &dyn KeySource| supcon.loss(&k.pairs(&z, &labels).unwrap()).unwrap();
+        let of_logits = |c: &dyn ClassificationLoss| c.loss(&logits, &labels).unwrap();
         keys.iter()
             .map(|k| of_keys(&**k))
             .chain(classifications.iter().map(|c| of_logits(&**c)))

@@ -2,9 +2,9 @@
 
 use tch::Tensor;
 
-use crate::train::{
-    fit::config::{Arch, EncoderSpec},
-    nn::{
+use crate::{
+    run::{Arch, EncoderSpec},
+    train::nn::{
         layers::{BatchNorm, Conv, Layout},
         parameters::{Pass, TorchResult},
     },

@@ -7,12 +7,10 @@ use tch::Device;
 use crate::{
     Error, Result,
     rng::Streams,
-    train::{
-        fit::config::{EncoderSpec, Precision},
-        nn::{
-            model::{Model, ModelSpec},
-            tensors::{HostData, HostTensor, HostTensors},
-        },
+    run::{EncoderSpec, Precision},
+    train::nn::{
+        model::{Model, ModelSpec},
+        tensors::{HostData, HostTensor, HostTensors},
     },
 };
 
@@ -30,7 +28,7 @@ pub fn state_names(
         encoder,
         classes,
         projection_dim,
-        precision: Precision::F32,
+        precision: Precision::Fp32,
         channels_last: false,
     });
     let shape = |s: &[i64]| s.iter().map(|&n| n as usize).collect();
@@ -160,7 +158,7 @@ pub fn initial_state(
         encoder,
         classes,
         projection_dim,
-        precision: Precision::F32,
+        precision: Precision::Fp32,
         channels_last: false,
     };
     let model = Model::new(&spec, &Streams::new(seed), Device::Cpu);

@@ -1,6 +1,5 @@
 //! The network on its device: backbones with their heads, parameters, precision, and the border to arrays of the host.
 
-pub(crate) mod arch;
 pub(crate) mod backbone;
 pub(crate) mod convert;
 pub(crate) mod device;

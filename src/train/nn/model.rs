@@ -6,9 +6,9 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     Result,
     rng::Streams,
+    run::{EncoderSpec, Precision},
     train::{
         eval::evaluate::Outputs,
-        fit::config::{EncoderSpec, Precision},
         nn::{
             backbone::{Encoder, Watch},
             device::{Images, rows},

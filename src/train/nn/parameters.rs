@@ -232,7 +232,7 @@ impl Store {
                     entry.shape
                 )));
             }
-            self.put(entry, &host.to_torch(Device::Cpu));
+            self.put(entry, &host.to_torch(Device::Cpu)?);
         }
         Ok(())
     }

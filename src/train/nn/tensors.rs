@@ -1,12 +1,15 @@
-//! Named tensors on the host: what crosses the border between torch and the rest of the crate, and
-//! what a safetensors file holds.
+//! Named tensors on the host, which is what a safetensors file holds, and what is checked of the tensors
+//! that a user hands over.
 
 use std::collections::BTreeMap;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    train::nn::{device::device_name, parameters::TorchResult},
+};
 
 /// Values of a [`HostTensor`], row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +40,8 @@ impl HostTensor {
     /// # Errors
     /// [`Error::Input`] if the number of values is not that of the shape.
     pub fn f32(shape: &[usize], values: Vec<f32>) -> Result<Self> {
-        Self { shape: shape.to_vec(), data: HostData::F32(values) }.checked()
+        let tensor = Self { shape: shape.to_vec(), data: HostData::F32(values) };
+        tensor.check().map(|()| tensor)
     }
 
     /// int64 values of `shape`.
@@ -45,13 +49,14 @@ impl HostTensor {
     /// # Errors
     /// [`Error::Input`] if the number of values is not that of the shape.
     pub fn i64(shape: &[usize], values: Vec<i64>) -> Result<Self> {
-        Self { shape: shape.to_vec(), data: HostData::I64(values) }.checked()
+        let tensor = Self { shape: shape.to_vec(), data: HostData::I64(values) };
+        tensor.check().map(|()| tensor)
     }
 
-    fn checked(self) -> Result<Self> {
+    fn check(&self) -> Result<()> {
         let expected: usize = self.shape.iter().product();
         if self.len() == expected {
-            return Ok(self);
+            return Ok(());
         }
         Err(Error::input(format!(
             "tensor of shape {:?}: {} values given, {expected} expected",
@@ -93,18 +98,24 @@ impl HostTensor {
         if let HostData::F32(v) = &self.data { Some(v) } else { None }
     }
 
-    pub(crate) fn to_torch(&self, device: Device) -> Tensor {
+    /// A copy on `device`, of the same type.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the number of values is not that of the shape; [`Error::Run`] if libtorch fails
+    /// (out of memory).
+    pub fn to_torch(&self, device: Device) -> Result<Tensor> {
+        self.check()?;
         let flat = match &self.data {
             HostData::F32(v) => Tensor::from_slice(v),
             HostData::F64(v) => Tensor::from_slice(v),
             HostData::I64(v) => Tensor::from_slice(v),
         };
         let shape: Vec<i64> = self.shape.iter().map(|&n| n as i64).collect();
-        flat.reshape(shape).to_device(device)
+        Ok(flat.f_reshape(shape)?.f_to_device(device)?)
     }
 
     /// Copies a tensor to the host; bfloat16 and half become float32, booleans and integers int64.
-    pub(crate) fn from_torch(tensor: &Tensor) -> Self {
+    pub fn from_torch(tensor: &Tensor) -> Self {
         let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
         let flat = tensor.reshape([-1]);
@@ -126,6 +137,76 @@ impl HostTensor {
             HostData::I64(v) => (Dtype::I64, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
         }
     }
+}
+
+/// Half types become float32 before anything is exponentiated.
+pub(crate) fn wide(x: &Tensor) -> TorchResult<Tensor> {
+    match x.kind() {
+        Kind::Half | Kind::BFloat16 => x.f_to_kind(Kind::Float),
+        _ => Ok(x.shallow_clone()),
+    }
+}
+
+/// N and K of floats `[N, K]`; `what` names them in the message.
+///
+/// # Errors
+/// [`Error::Input`] for another kind or another number of dimensions.
+pub(crate) fn matrix(what: &str, given: &Tensor) -> Result<(i64, i64)> {
+    let floats = [Kind::Half, Kind::BFloat16, Kind::Float, Kind::Double].contains(&given.kind());
+    match given.size()[..] {
+        [n, k] if floats => Ok((n, k)),
+        ref size => Err(Error::input(format!(
+            "{what}: {:?} values of shape {size:?}; expected a matrix of floats",
+            given.kind()
+        ))),
+    }
+}
+
+/// Refuses labels that are not one class from 0 for each row of `rows`, on its device; below `classes` where
+/// that is known. Values on a GPU are not read: the host would wait for the device at every step.
+///
+/// # Errors
+/// [`Error::Input`] naming what does not fit.
+pub(crate) fn check_labels(
+    what: &str,
+    labels: &Tensor,
+    rows: &Tensor,
+    classes: Option<i64>,
+) -> Result<()> {
+    let n = rows.size()[0];
+    if labels.kind() != Kind::Int64 || labels.size() != [n] {
+        return Err(Error::input(format!(
+            "{what}: {:?} values of shape {:?}; expected {n} int64 values, one per row",
+            labels.kind(),
+            labels.size()
+        )));
+    }
+    same_device(what, labels, rows.device())?;
+    if labels.device() != Device::Cpu {
+        return Ok(());
+    }
+    let values: Vec<i64> = Vec::try_from(labels)?;
+    let most = classes.unwrap_or(i64::MAX);
+    let Some((row, bad)) = values.iter().enumerate().find(|(_, y)| !(0..most).contains(*y)) else {
+        return Ok(());
+    };
+    let expected = classes.map_or_else(|| "at least 0".into(), |c| format!("0..{c}"));
+    Err(Error::input(format!("{what}: row {row} has label {bad}; expected {expected}")))
+}
+
+/// Refuses a tensor that is elsewhere.
+///
+/// # Errors
+/// [`Error::Input`] naming both devices.
+pub(crate) fn same_device(what: &str, given: &Tensor, expected: Device) -> Result<()> {
+    if given.device() == expected {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "{what}: on device {}; expected {}, as what they meet; move them with `to_device`",
+        device_name(given.device()),
+        device_name(expected)
+    )))
 }
 
 /// The tensors as a safetensors file; the same tensors give the same bytes.
