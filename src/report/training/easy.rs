@@ -10,7 +10,6 @@ use crate::{
         Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render,
         training::{
             cells::{Cell, Group},
-            diagnostics::shown_factor,
             features::{is_encoder, measured},
             plots::fitted,
             style::{number_of, styled},
@@ -178,7 +177,7 @@ pub(crate) fn caption(group: &Group<'_>) -> EasyCaption {
     let cells = measured(group);
     let curves = cells.iter().flat_map(|c| &c.features).map(|(_, f)| &f.summary.easy);
     let setups: BTreeSet<Setup> = curves.map(Setup::of).collect();
-    let share = |cell: &&Cell<'_>| mean_over_seeds(cell, pushed);
+    let share = |cell: &Cell<'_>| mean_over_seeds(cell, pushed);
     let (some, others): (Vec<_>, Vec<_>) = cells.iter().partition(|c| share(c) >= SHOWN);
     let one =
         |cell: &Cell<'_>, percent: String| MethodShare { method: cell.arm.to_string(), percent };
