@@ -17,7 +17,7 @@ endif
 TRAIN = --features train
 STRICT = -- -D warnings
 
-.PHONY: help setup report sim repro test golden lint bench clean
+.PHONY: help setup report sim repro test fuzz golden lint bench clean
 
 help:
 	@echo 'make report   set-up, build, simulation and quick training runs, index: reports/runs/README.md'
@@ -25,6 +25,7 @@ help:
 	@echo 'make setup    find or fetch libtorch (cached outside the checkout); afterwards plain cargo works'
 	@echo 'make sim      the simulation alone, needs no libtorch      (ARGS="dual-imbalance --imb 100")'
 	@echo 'make repro    the training program                         (ARGS="fashion-mnist --help")'
+	@echo 'make fuzz     a million damaged files over all readers, an hour at most (CASES=10000 SEED=2 MINUTES=5)'
 	@echo 'make golden   are all results bit for bit those of commit BASE?      (PART=methods,sim)'
 	@echo 'make lint     formatting and clippy'
 	@echo 'make bench    benches beside their peers (PEER_PYTHON: a Python that has them)'
@@ -50,6 +51,13 @@ test: lint
 	python3 tests/golden_test.py
 	cargo test
 	cargo test $(TRAIN)
+
+# Damaged files over every reader; what panics is named with its seed and number, and kept.
+fuzz: export FUZZ_CASES = $(or $(CASES),1000000)
+fuzz: export FUZZ_SEED = $(or $(SEED),1)
+fuzz: export FUZZ_MINUTES = $(or $(MINUTES),60)
+fuzz: setup
+	cargo test $(TRAIN) --test data -- --ignored --nocapture a_million_damaged_files
 
 golden: setup
 	scripts/golden.py check --base '$(BASE)' --part '$(PART)' $(if $(DATA),--data '$(DATA)') $(ARGS)

@@ -1,15 +1,15 @@
 //! The study of the dual class imbalance: main setup, sweeps, training stages, easy pairs.
 
+use crate::arguments::{FeatureArgs, numbers};
 use crate::easy_pairs::EasyArgs;
+use crate::memory;
 use crate::output::{self, CommonArgs, Progress};
 use crate::profile::ProfileArgs;
 use clap::ValueEnum;
 use rescom::contrast::{HardPairMiner, LossForm};
 use rescom::report::sim::{DualResults, dual_files, dual_json, dual_summary};
 use rescom::rng::Streams;
-use rescom::sim::{
-    KeySource, Noise, Setup, SetupParams, SweepAxis, SweepPoint, dual_imbalance, sweep,
-};
+use rescom::sim::{KeySource, Setup, SetupParams, SweepAxis, SweepPoint, dual_imbalance, sweep};
 use rescom::{Error, Result};
 
 /// The imbalance of anchors and keys: pair frequencies in closed form, and the measured gradient.
@@ -22,82 +22,49 @@ pub(crate) struct Args {
     #[command(flatten)]
     features: FeatureArgs,
     /// Images per batch B; each has two views, and the other 2B-1 rows are keys of every anchor.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, help_heading = "Batch and queue")]
     batch: usize,
     /// Queue keys per class Q (default 100; 10 above 20 classes, 4 above 200).
-    #[arg(long)]
+    #[arg(long, help_heading = "Batch and queue")]
     keys_per_class: Option<usize>,
     /// Keys of the FIFO queue (default: as many as the class-balanced queue).
-    #[arg(long)]
+    #[arg(long, help_heading = "Batch and queue")]
     fifo_keys: Option<usize>,
     /// Concentration of the smallest class, if tail classes are looser (linear in ln n_c between).
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, help_heading = "Features")]
     tail_concentration: Option<f64>,
     /// b of the effective-number weights of the class-balanced loss.
-    #[arg(long, default_value_t = 0.999999, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.999999, allow_negative_numbers = true, help_heading = "Loss")]
     beta: f64,
     /// Q_p, hardest positives of the queue kept by mining.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, help_heading = "Loss")]
     mine_pos: usize,
     /// Q_n, hardest negatives of the queue kept by mining.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, help_heading = "Loss")]
     mine_neg: usize,
     /// Form of the loss that the report leads with.
-    #[arg(long, value_enum, default_value_t = Form::Out)]
+    #[arg(long, value_enum, default_value_t = Form::Out, help_heading = "Loss")]
     form: Form,
     /// Also measure without any queue.
-    #[arg(long)]
+    #[arg(long, help_heading = "Batch and queue")]
     no_queue: bool,
     /// Independent batches of the main setup.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 400, help_heading = "Simulation")]
     batches: usize,
     /// Independent batches per point of a sweep (default: a quarter of --batches).
-    #[arg(long)]
+    #[arg(long, help_heading = "Simulation")]
     sweep_batches: Option<usize>,
     /// NAME=LIST with NAME one of imb, temperature, batch, keys, dim, concentration; may be
     /// repeated with other names; "none" for no sweep. Default: imb=1,2,5,10,20,50,100,200,500,1000.
-    #[arg(long)]
+    #[arg(long, help_heading = "Simulation")]
     sweep: Vec<String>,
     /// Concentrations (training stages) at which the exponents are measured, the last near the limit
     /// of identical positives; "none" for no stages.
-    #[arg(long, default_value = "0,64,128,256,512,100000", allow_hyphen_values = true)]
-    stages: String,
+    /// [default: 0,64,128,256,512,100000]
+    #[arg(long, allow_hyphen_values = true, help_heading = "Simulation")]
+    stages: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
-}
-
-/// Where features lie.
-#[derive(clap::Args, Clone)]
-pub(crate) struct FeatureArgs {
-    /// Feature dimension D.
-    #[arg(long, default_value_t = 128)]
-    pub(crate) dim: usize,
-    /// Scatter around the direction of a class.
-    #[arg(long, value_enum, default_value_t = NoiseArg::Vmf)]
-    pub(crate) noise: NoiseArg,
-    /// Concentration around the direction of a class, the training stage: 0 is untrained.
-    #[arg(long, default_value_t = 128.0, allow_negative_numbers = true)]
-    pub(crate) concentration: f64,
-    /// Temperature T.
-    #[arg(long, default_value_t = 0.2, allow_negative_numbers = true)]
-    pub(crate) temperature: f64,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum NoiseArg {
-    /// von Mises-Fisher.
-    Vmf,
-    /// Normalised normal vectors with mean mu and covariance I/kappa.
-    Gaussian,
-}
-
-impl NoiseArg {
-    pub(crate) fn get(self) -> Noise {
-        match self {
-            Self::Vmf => Noise::VonMisesFisher,
-            Self::Gaussian => Noise::Gaussian,
-        }
-    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -120,6 +87,7 @@ impl Form {
     }
 }
 
+const STAGE_CONCENTRATIONS: &str = "0,64,128,256,512,100000";
 const IMBALANCES: &str = "1,2,5,10,20,50,100,200,500,1000";
 
 /// Study numbers of the random streams.
@@ -161,15 +129,28 @@ impl Plan {
         let mut notes = vec![];
         let sweeps = sweeps(args, &mut notes)?;
         let mut stages = vec![];
-        if args.profile.has_imbalance() && args.stages != "none" {
-            for kappa in numbers("--stages", &args.stages)? {
+        let asked = args.stages.as_deref().unwrap_or(STAGE_CONCENTRATIONS);
+        if !args.profile.has_imbalance() && args.stages.as_ref().is_some_and(|s| s != "none") {
+            return Err(Error::input(format!(
+                "--stages {asked}: the counts of {} are fixed, and exponents need several imbalance factors; leave it out, \
+                 or use --profile exp or step",
+                args.profile.profile
+            )));
+        }
+        if args.profile.has_imbalance() && asked != "none" {
+            for kappa in numbers("--stages", asked)? {
                 let (points, note) =
                     imbalance_points(args, "--stages", &STAGE_IMBALANCES, Some(kappa))?;
                 notes.extend(note.filter(|_| stages.is_empty()));
                 stages.push((kappa, points));
             }
         }
-        Ok(Self { setup, sweeps, stages, sources, notes })
+        let plan = Self { setup, sweeps, stages, sources, notes };
+        let swept = plan.sweeps.iter().flat_map(|(_, points)| points);
+        let staged = plan.stages.iter().flat_map(|(_, points)| points);
+        fits_into_memory(&plan.setup)?;
+        swept.chain(staged).try_for_each(|point| fits_into_memory(&point.setup))?;
+        Ok(plan)
     }
 
     fn batches(&self) -> u64 {
@@ -233,6 +214,21 @@ fn measure(
         sweep(std::slice::from_ref(point), sources, mining, first + i as u64, streams, &step)
     };
     points.iter().enumerate().flat_map(one).collect()
+}
+
+/// Of the numbers that are at work at the same time.
+fn fits_into_memory(setup: &Setup) -> Result<()> {
+    let p = setup.params();
+    let asked = format!(
+        "--classes {}, --dim {}, --batch {}, --keys-per-class {}, --fifo-keys {}, --batches {}",
+        setup.classes(),
+        p.dim,
+        p.batch,
+        p.keys_per_class,
+        setup.queue_keys(KeySource::Fifo),
+        p.batches
+    );
+    memory::enough_for(setup.bytes(rayon::current_num_threads()), &asked)
 }
 
 fn setup(args: &Args, counts: rescom::longtail::ClassCounts, batches: usize) -> Result<Setup> {
@@ -340,16 +336,4 @@ fn imbalance_points(
         Ok(SweepPoint { value: params.counts.imbalance_factor(), setup: Setup::new(params)? })
     };
     Ok((counts.into_iter().map(point).collect::<Result<_>>()?, note))
-}
-
-/// A comma list of numbers.
-pub(crate) fn numbers(flag: &str, list: &str) -> Result<Vec<f64>> {
-    let number = |text: &str| {
-        text.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| {
-            Error::input(format!(
-                "{flag}: \"{text}\" is not a number; expected a list such as 1,10,100"
-            ))
-        })
-    };
-    list.split(',').map(number).collect()
 }

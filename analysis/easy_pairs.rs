@@ -1,8 +1,10 @@
 //! The study of easy pairs.
 
-use crate::dual_imbalance::{FeatureArgs, numbers};
+use crate::arguments::{FeatureArgs, numbers, pair};
+use crate::memory;
 use crate::output::{self, CommonArgs};
 use rescom::Result;
+use rescom::report::aligned;
 use rescom::report::sim::{easy_files, easy_json};
 use rescom::rng::Streams;
 use rescom::sim::{EasyPairs, EasyParams, easy_pairs};
@@ -81,6 +83,11 @@ impl EasyArgs {
             noise: features.noise.get(),
             anchors: self.anchors,
         };
+        let asked = format!(
+            "--positives {}, --negatives {}, --anchors {}, --classes {}, --dim {}",
+            self.positives, self.negatives, self.anchors, self.classes, features.dim
+        );
+        memory::enough_for(params.bytes(), &asked)?;
         let mining = self.mine.iter().map(|m| pair(m)).collect::<Result<Vec<_>>>()?;
         let at = |kappa: f64, t: f64| easy_pairs(&params, kappa, t, &mining, streams);
         let stages = numbers("--stages", &self.stages)?
@@ -95,35 +102,33 @@ impl EasyArgs {
     }
 }
 
-/// Q_p,Q_n as it is typed.
-pub(crate) fn pair(text: &str) -> Result<(usize, usize)> {
-    let parsed = text.split_once(',').and_then(|(p, n)| Some((p.parse().ok()?, n.parse().ok()?)));
-    parsed.filter(|&(p, n)| p > 0 && n > 0).ok_or_else(|| {
-        rescom::Error::input(format!("--mine {text}: expected Q_p,Q_n, two numbers of at least 1"))
-    })
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let streams = Streams::new(args.common.seed);
     let (stages, temperatures) = args.easy.simulate(&args.features, &streams)?;
     let runtime = started.elapsed().as_secs_f64();
-    let mut text = String::from("stage        pushed away   negatives that carry 90 %   99 %\n");
-    for e in &stages {
-        text += &format!(
-            "κ = {:<8} {:>8.1} of {:<4} {:>16.0} of {:<6} {:>6.0}\n",
-            e.concentration,
-            e.pushed_away.mean,
-            e.positive.logits.len(),
-            e.carry_90_99[0].mean,
-            e.carried.len(),
-            e.carry_90_99[1].mean,
-        );
-    }
+    let text = summary(&stages);
     args.common.deliver(
         "easy-pairs",
         || easy_files(&stages, &temperatures, &output::command_line(), runtime),
         || easy_json(&stages, &temperatures),
         &text,
     )
+}
+
+/// What a terminal shows: columns as wide as what stands in them.
+fn summary(stages: &[EasyPairs]) -> String {
+    let mut rows =
+        vec![["stage", "pushed away", "negatives that carry 90 %", "99 %"].map(String::from)];
+    rows.extend(stages.iter().map(|e| {
+        let (positives, negatives) = (e.positive.logits.len(), e.carried.len());
+        let [most, nearly_all] = e.carry_90_99;
+        [
+            format!("κ = {}", e.concentration),
+            format!("{:.1} of {positives}", e.pushed_away.mean),
+            format!("{:.0} of {negatives}", most.mean),
+            format!("{:.0}", nearly_all.mean),
+        ]
+    }));
+    aligned(&rows)
 }

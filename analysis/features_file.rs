@@ -10,6 +10,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 /// above is an identifier, for which a table of classes would be mostly empty.
 const MOST_CLASSES: usize = 100_000;
 
+/// Images of a class: above 2^53 float64 knows no single ones.
+const MOST_IMAGES: f64 = 9_007_199_254_740_992.0;
+
 /// Checked content of a file.
 pub(crate) struct Saved {
     /// `[N, D]`, the rows that are measured.
@@ -37,8 +40,9 @@ impl Saved {
             .map_err(|e| Error::input(format!("not a whole safetensors file ({e:?})")))?;
         let tensor = |name: &str| {
             file.tensor(name).map_err(|_| {
-                let names = file.names().into_iter().map(ToString::to_string).collect::<Vec<_>>();
-                Error::input(format!("no tensor `{name}`; the file has: {}", names.join(", ")))
+                let mut names = file.names();
+                names.sort_unstable();
+                Error::input(format!("no tensor `{name}`; the file has {}", listed(&names)))
             })
         };
         let (features, labels) = (tensor("features")?, tensor("labels")?);
@@ -58,6 +62,22 @@ impl Saved {
             counts_from_training: trained.is_some(),
             counts: trained.unwrap_or(sizes),
         })
+    }
+}
+
+/// The first few names of a file, each cut to a length that a line has room for; how many more there are.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    const LONGEST: usize = 40;
+    let cut = |name: &&str| match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => (*name).to_owned(),
+    };
+    let shown = names.iter().take(SHOWN).map(cut).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "none".to_owned(),
+        n if n <= SHOWN => shown,
+        n => format!("{shown} and {} more", n - SHOWN),
     }
 }
 
@@ -136,11 +156,10 @@ fn counts(tensor: &TensorView<'_>) -> Result<Vec<u64>> {
         Error::input(format!("train_counts: {:?}; expected whole numbers", tensor.dtype()))
     })?;
     let count = |(class, v): (usize, f64)| {
-        // Above 2^53 float64 knows no single images.
-        let fits = v.fract() == 0.0 && (1.0..=9_007_199_254_740_992.0).contains(&v);
+        let fits = v.fract() == 0.0 && (1.0..=MOST_IMAGES).contains(&v);
         fits.then_some(v as u64).ok_or_else(|| {
             Error::input(format!(
-                "train_counts: class {class} has {v} images; expected a whole number of at least 1"
+                "train_counts: class {class} has {v} images; expected a whole number from 1 to {MOST_IMAGES}"
             ))
         })
     };
@@ -263,5 +282,24 @@ mod tests {
         assert_eq!(kept[2..], [2, 1]);
         assert!((kept[0] as f64 / kept[1] as f64 - 10.0).abs() < 1.5, "{kept:?}");
         assert!(kept.iter().sum::<u64>() >= 108, "{kept:?}");
+    }
+
+    #[test]
+    fn a_file_of_many_foreign_tensors_is_named_in_a_short_line() {
+        let names: Vec<String> =
+            (0..200_000).map(|i| format!("layer{i}.{}", "w".repeat(90))).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let line = listed(&names);
+        assert!(line.len() < 500 && line.ends_with(" and 199992 more"), "{line}");
+        assert_eq!(listed(&names[..1]).len(), 43);
+        assert_eq!((listed(&["a", "b"]).as_str(), listed(&[]).as_str()), ("a, b", "none"));
+    }
+
+    #[test]
+    fn a_count_above_the_limit_is_told_the_limit() {
+        let bytes = u64::MAX.to_le_bytes();
+        let tensor = TensorView::new(Dtype::U64, vec![1], &bytes).unwrap();
+        let e = counts(&tensor).unwrap_err().to_string();
+        assert!(e.contains("from 1 to 9007199254740992"), "{e}");
     }
 }

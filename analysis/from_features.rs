@@ -1,6 +1,6 @@
 //! Measurements on the features of a real network.
 
-use crate::easy_pairs::pair;
+use crate::arguments::pair;
 use crate::features_file::Saved;
 use crate::output::{self, CommonArgs};
 use rescom::contrast::Temperature;

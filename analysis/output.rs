@@ -14,9 +14,8 @@ use std::{
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
     match threads {
         None => Ok(()),
-        Some(0) => Err(Error::input("--threads 0: expected at least 1")),
         Some(n) => rayon::ThreadPoolBuilder::new()
-            .num_threads(n)
+            .num_threads(terminal::threads(n)?)
             .build_global()
             .map_err(|e| Error::run(format!("cannot start {n} threads: {e}"))),
     }
@@ -74,9 +73,10 @@ fn write_report(folder: &Path, files: &[ReportFile]) -> Result<()> {
 
 /// What every study takes.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct CommonArgs {
     /// Seed of all random numbers.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Simulation")]
     pub(crate) seed: u64,
     /// Folder for report.md, figures, CSV and JSON (default reports/runs/NAME-OF-THE-STUDY).
     #[arg(long)]
@@ -112,7 +112,7 @@ impl CommonArgs {
 /// The command line that gives this result again, as it can be typed: arguments with other characters
 /// are quoted, and what does not change the result is left out.
 pub(crate) fn command_line() -> String {
-    let words = that_matter(std::env::args().skip(1));
+    let words = that_matter(terminal::words().into_iter().skip(1));
     std::iter::once("rescom-sim".to_string())
         .chain(words.into_iter().map(quote))
         .collect::<Vec<_>>()

@@ -13,8 +13,13 @@ const DEFAULT_IMB: f64 = 10.0;
 /// Images that the smallest class of a sweep has at least, so that its count is not all rounding.
 const LEAST_IN_SWEEP: f64 = 5.0;
 
+/// Classes that can be asked for: five times as many as the largest public lists have, and few enough
+/// for a table of them.
+const MOST_CLASSES: usize = 1_000_000;
+
 /// Which class counts to use.
 #[derive(clap::Args, Clone)]
+#[command(next_help_heading = "Class counts")]
 pub(crate) struct ProfileArgs {
     /// exp, step, cifar10-lt, cifar100-lt, fashion-mnist-lt, places-lt, counts:FILE.csv (columns
     /// class,count) or list:FILE.txt (lines "path label").
@@ -147,6 +152,11 @@ impl ProfileArgs {
                 return Err(Error::input(format!("{flag} 0: expected at least 1")));
             }
         }
+        if classes > MOST_CLASSES {
+            return Err(Error::input(format!(
+                "--classes {classes}: expected at most {MOST_CLASSES}"
+            )));
+        }
         Ok(Some(Shape { classes, n_max, step: name == "step" }))
     }
 
@@ -221,11 +231,12 @@ fn parse_list(text: &str, file: &str) -> Result<ClassCounts> {
     let mut counts: Vec<u64> = vec![];
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let label = line.split_whitespace().next_back().and_then(|l| l.parse::<usize>().ok());
-        let in_range = label.filter(|l| *l < 1_000_000 && line.split_whitespace().count() > 1);
+        let in_range = label.filter(|l| *l < MOST_CLASSES && line.split_whitespace().count() > 1);
         let Some(label) = in_range else {
             return Err(Error::input(format!(
-                "{file}, line {}: expected \"path label\" with a label of 0 or more",
-                i + 1
+                "{file}, line {}: expected \"path label\" with a label from 0 to {}",
+                i + 1,
+                MOST_CLASSES - 1
             )));
         };
         if label >= counts.len() {

@@ -5,13 +5,12 @@
 
 use rand::RngExt as _;
 use rescom::{
-    contrast::{HardPairMiner, Temperature},
     longtail::{ClassCounts, EffectiveNumber},
     rng::Streams,
     train::losses::{
-        BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon, JointLoss,
-        KeyQueue as _, KeySource as _, Mined, QueueInit, SiameseBalancedSoftmax, SupConLoss,
-        unit_rows,
+        BalancedSoftmax, BatchKeys, ClassBalancedQueue, ClassBalancedSupCon, HardPairMiner,
+        JointLoss, KeyQueue as _, KeySource as _, Mined, QueueInit, SiameseBalancedSoftmax,
+        SupConLoss, Temperature, unit_rows,
     },
 };
 use tch::{
@@ -21,8 +20,8 @@ use tch::{
 
 const COUNTS: [u64; 5] = [200, 80, 32, 13, 5];
 const SIDE: usize = 10;
-const BATCH: usize = 32;
-const STEPS: u64 = 80;
+const BATCH: usize = 64;
+const STEPS: u64 = 100;
 /// Width of the features and of the projections.
 const DIM: i64 = 32;
 
@@ -53,14 +52,9 @@ impl Network {
 /// classes have images. The noise differs between the views.
 fn batch(step: u64, streams: Streams) -> (Tensor, Tensor) {
     let mut rng = streams.stream("batch", &[step]);
-    let total = COUNTS.iter().sum::<u64>();
-    let labels: Vec<usize> = (0..BATCH)
-        .map(|_| {
-            let mut left = rng.random_range(0..total);
-            COUNTS.iter().position(|&n| left.checked_sub(n).map(|l| left = l).is_none())
-        })
-        .map(|class| class.unwrap_or_default())
-        .collect();
+    let pool = COUNTS.iter().enumerate().flat_map(|(class, &n)| vec![class; n as usize]);
+    let pool: Vec<usize> = pool.collect();
+    let labels: Vec<usize> = (0..BATCH).map(|_| pool[rng.random_range(0..pool.len())]).collect();
     let mut pixels = vec![0f32; 2 * BATCH * SIDE * SIDE];
     for (row, image) in pixels.chunks_mut(SIDE * SIDE).enumerate() {
         image.iter_mut().for_each(|x| *x = rng.random_range(-1.0..1.0));
@@ -78,13 +72,13 @@ pub(crate) fn train() -> rescom::Result<Vec<f64>> {
     let device = Device::cuda_if_available();
     let vs = nn::VarStore::new(device);
     let network = Network::new(&vs.root());
-    let mut sgd = nn::Sgd { momentum: 0.9, ..Default::default() }.build(&vs, 0.05)?;
+    let mut sgd = nn::Sgd { momentum: 0.9, ..Default::default() }.build(&vs, 0.03)?;
 
     let supcon = SupConLoss::new(Temperature::new(0.2)?);
     let supcon = ClassBalancedSupCon::new(supcon, EffectiveNumber::new(0.999)?, &counts);
     let loss = JointLoss::new(SiameseBalancedSoftmax(BalancedSoftmax::new(&counts)));
     let loss = loss.with(0.5, supcon)?;
-    let (per_class, init) = (8, QueueInit::ExcludeUnfilled);
+    let (per_class, init) = (8, QueueInit::Random);
     let queue = ClassBalancedQueue::random(COUNTS.len(), per_class, DIM as usize, init, 0, device)?;
     let mut queue = Mined::new(queue, HardPairMiner { num_pos: 2, num_neg: 20 })?;
 
@@ -106,8 +100,9 @@ pub(crate) fn train() -> rescom::Result<Vec<f64>> {
 }
 
 fn main() -> rescom::Result<()> {
-    for (step, loss) in train()?.iter().enumerate().filter(|(step, _)| step % 10 == 9) {
-        println!("step {:>3}  loss {loss:.4} nats", step + 1);
+    for (i, ten) in train()?.chunks(10).enumerate() {
+        let mean = ten.iter().sum::<f64>() / ten.len() as f64;
+        println!("steps {:>3} to {:>3}  mean loss {mean:.4} nats", 10 * i + 1, 10 * i + ten.len());
     }
     Ok(())
 }

@@ -4,11 +4,10 @@
 //! `cargo run --features train --example own_loss`
 
 use rescom::{
-    contrast::Temperature,
     longtail::ClassCounts,
     train::losses::{
         BalancedSoftmax, BatchKeys, ClassificationLoss, JointLoss, KeySource as _, SupConLoss,
-        unit_rows,
+        Temperature, unit_rows,
     },
 };
 use tch::{Device, Kind, Tensor};

@@ -1,21 +1,17 @@
 //! `data`: fetch, check, generate and look at data sets.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use rescom::{
     Error, Result,
-    data::{
-        self, DataSet, ImageFiles, ImageSet, ImageSource as _, Place, cifar, synthetic::Synthetic,
-    },
+    data::{self, DataSet, ImageSet, ImageSource as _, Place, cifar, synthetic::Synthetic},
     run::Provenance,
 };
 use serde::Serialize;
 
 use crate::{
+    image_files::FilePlace,
     saved::print_json,
     show::{self, ShowArgs},
     subset::SetName,
@@ -24,7 +20,7 @@ use crate::{
 /// Arguments of `data`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro data fetch --set fashion-mnist\n  rescom-repro data check --set cifar10 --data /data/cifar\n  rescom-repro data show --set cifar10 --imb 100 --out reports/runs/data\n  rescom-repro data check-files --list ImageNet_LT_train.txt --root /data/imagenet --skip-broken"
+    after_help = "Examples:\n  rescom-repro data fetch --dataset fashion-mnist\n  rescom-repro data check --dataset cifar10 --data /data/cifar\n  rescom-repro data show --dataset cifar10 --imb 100 --out reports/runs/data\n  rescom-repro data check-files --list ImageNet_LT_train.txt --root /data/imagenet --skip-broken"
 )]
 pub(crate) struct DataArgs {
     #[command(subcommand)]
@@ -47,12 +43,12 @@ enum Action {
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro data fetch --set cifar10\n  rescom-repro data fetch --set cifar10 --mirror https://mirror.example.org/datasets"
+    after_help = "Examples:\n  rescom-repro data fetch --dataset cifar10\n  rescom-repro data fetch --dataset cifar10 --mirror https://mirror.example.org/datasets"
 )]
 struct FetchArgs {
     /// The data set.
     #[arg(long, value_enum)]
-    set: SetName,
+    dataset: SetName,
     /// Check the data in this folder or archive instead of fetching.
     #[arg(long)]
     data: Option<String>,
@@ -66,12 +62,12 @@ struct FetchArgs {
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro data check --set cifar100\n  rescom-repro data check --set fashion-mnist --data other-idx-files --unverified --json"
+    after_help = "Examples:\n  rescom-repro data check --dataset cifar100\n  rescom-repro data check --dataset fashion-mnist --data other-idx-files --unverified --json"
 )]
 struct CheckArgs {
     /// The data set.
     #[arg(long, value_enum)]
-    set: SetName,
+    dataset: SetName,
     /// Folder or archive with the data; else the cache.
     #[arg(long)]
     data: Option<String>,
@@ -87,20 +83,6 @@ struct How {
     /// One JSON object on standard output instead of text.
     #[arg(long)]
     json: bool,
-}
-
-/// Where pictures in files are.
-#[derive(Args)]
-pub(crate) struct FilePlace {
-    /// Image list: `relative/path label` per line.
-    #[arg(long, visible_alias = "train-list", requires = "root", conflicts_with = "folders")]
-    list: Option<PathBuf>,
-    /// Folder that the paths of the list start from.
-    #[arg(long)]
-    pub(crate) root: Option<PathBuf>,
-    /// Folder with one sub-folder per class.
-    #[arg(long)]
-    folders: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -183,14 +165,14 @@ fn fetch(args: &FetchArgs) -> Result<ExitCode> {
         [] => Place::from_option(args.data.as_deref()),
         mirrors => Place::Mirrored(mirrors),
     };
-    summarise(&args.set.load(place, args.how.check())?, &args.how)
+    summarise(&args.dataset.load(place, args.how.check())?, &args.how)
 }
 
 fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let found = match (&args.data, args.set.id()) {
+    let found = match (&args.data, args.dataset.id()) {
         (None, Some(id)) => Some(data::locate(id, None)?.ok_or_else(|| {
             Error::input(format!(
-                "{0} is not whole in the cache, {1}; `rescom-repro data fetch --set {0}` brings it, or name its \
+                "{0} is not whole in the cache, {1}; `rescom-repro data fetch --dataset {0}` brings it, or name its \
                  folder with --data DIR",
                 id.name(),
                 data::cache::data_dir().map_or_else(|e| e.to_string(), |d| d.join(id.name()).display().to_string())
@@ -203,7 +185,7 @@ fn check(args: &CheckArgs) -> Result<ExitCode> {
         Some(path) => Place::Given(path),
         None => Place::from_option(args.data.as_deref()),
     };
-    summarise(&args.set.load(place, args.how.check())?, &args.how)
+    summarise(&args.dataset.load(place, args.how.check())?, &args.how)
 }
 
 /// What was found of a data set.
@@ -286,24 +268,6 @@ fn summarise(set: &DataSet, how: &How) -> Result<ExitCode> {
     );
     println!("normalised with {:?} and {:?}", summary.normalize_mean, summary.normalize_std);
     Ok(ExitCode::SUCCESS)
-}
-
-impl FilePlace {
-    /// Reads the list or the folders; no picture is opened.
-    pub(crate) fn load(&self) -> Result<ImageFiles> {
-        match (&self.list, &self.root, &self.folders) {
-            (Some(list), Some(root), _) => ImageFiles::from_list(list, root, None),
-            (_, _, Some(folders)) => ImageFiles::from_class_folders(folders),
-            _ => Err(Error::input("give --list FILE and --root DIR, or --folders DIR")),
-        }
-    }
-
-    /// The list's or the folder's own name, for titles.
-    pub(crate) fn name(&self) -> String {
-        let path = self.list.as_deref().or(self.folders.as_deref());
-        let name = path.and_then(Path::file_name).unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    }
 }
 
 fn check_files(args: &FilesArgs) -> Result<ExitCode> {

@@ -39,7 +39,8 @@ struct Findings {
     cores: usize,
     libtorch_threads: usize,
     libtorch_interop_threads: usize,
-    cache: PathBuf,
+    /// None where neither XDG_CACHE_HOME nor HOME says where it is.
+    cache: Option<PathBuf>,
     cached: Vec<Cached>,
     data_sets: Vec<DataState>,
     /// For each thing that is missing: what to do.
@@ -77,11 +78,14 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
 fn examine() -> Result<Findings> {
     let runtime = train::runtime();
     let data_sets = data_sets()?;
-    let data = cache::data_dir()?;
-    let cache = data.parent().unwrap_or(&data).to_path_buf();
+    let data = cache::data_dir();
+    let cache = data.as_ref().ok().map(|data| data.parent().unwrap_or(data).to_path_buf());
     let missing = data_sets.iter().filter(|set| set.found.is_none());
     let mut remedies: Vec<String> =
         missing.map(|set| format!("{}: {}", set.name, set.remedy)).collect();
+    if let Err(e) = &data {
+        remedies.push(format!("cache: {e}, or set one of the two"));
+    }
     remedies.extend(gpu_remedy(&runtime, nvidia_gpus()));
     Ok(Findings {
         rescom: env!("CARGO_PKG_VERSION"),
@@ -95,7 +99,10 @@ fn examine() -> Result<Findings> {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         libtorch_threads: runtime.threads,
         libtorch_interop_threads: runtime.interop_threads,
-        cached: cached(&cache, &data),
+        cached: match (&cache, &data) {
+            (Some(cache), Ok(data)) => cached(cache, data),
+            _ => Vec::new(),
+        },
         cache,
         data_sets,
         remedies,
@@ -149,11 +156,17 @@ fn data_sets() -> Result<Vec<DataState>> {
         ("CIFAR-10", DataSetId::Cifar10, Cifar::Ten.name(), cifar(Cifar::Ten)),
         ("CIFAR-100", DataSetId::Cifar100, Cifar::Hundred.name(), cifar(Cifar::Hundred)),
     ];
-    let cache = cache::data_dir()?;
+    let cache = cache::data_dir().ok();
     let state = |(name, id, folder, remedy): (_, _, &str, String)| {
-        let found = data::locate(id, None)?;
-        let remedy =
-            format!("{remedy} in {}, or anywhere with --data DIR", cache.join(folder).display());
+        let (found, remedy) = match &cache {
+            Some(cache) => {
+                let place = cache.join(folder);
+                let remedy =
+                    format!("{remedy} in {}, or anywhere with --data DIR", place.display());
+                (data::locate(id, None)?, remedy)
+            }
+            None => (None, format!("{remedy} anywhere with --data DIR")),
+        };
         Ok(DataState { name, found, remedy })
     };
     sets.into_iter().map(state).collect()
@@ -202,7 +215,10 @@ fn as_text(f: &Findings) -> String {
             "threads    {} available to this process; libtorch uses {} within an operation, {} between",
             f.cores, f.libtorch_threads, f.libtorch_interop_threads
         ),
-        format!("cache      {}", f.cache.display()),
+        format!(
+            "cache      {}",
+            f.cache.as_ref().map_or_else(unknown, |p| p.display().to_string())
+        ),
     ];
     let sizes = f.cached.iter();
     lines.extend(sizes.map(|c| format!("           {:>8.1} MB  {}", c.bytes as f64 / 1e6, c.name)));

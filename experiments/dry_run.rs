@@ -38,7 +38,7 @@ pub(crate) fn run(
     for run in runs {
         let (steps, images) = match request.source.listed(run.recipe.data.set)? {
             Some((images, classes)) => {
-                run.recipe.check_for_classes(classes)?;
+                run.check(classes)?;
                 (run::steps(&run.recipe, images)?, images)
             }
             None => run::size(&run.recipe)?,

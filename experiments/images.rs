@@ -169,6 +169,15 @@ impl Checking<'_> {
     /// per run: the runs of a sweep must have the same images, and a run that goes on those with
     /// which it began. None if stopped; nothing is then remembered.
     fn without_broken(&self, lists: [ImageFiles; 2]) -> Result<Option<[ImageFiles; 2]>> {
+        for files in &lists {
+            // The result names it, as JSON, which is UTF-8; better now than after hours of decoding.
+            if files.root().to_str().is_none() {
+                return Err(Error::input(format!(
+                    "{}: --skip-broken needs a folder whose name is UTF-8; rename it",
+                    files.root().display()
+                )));
+            }
+        }
         let path = self.out.join(CHECKED);
         let mut known: Vec<Checked> =
             if path.is_file() { atomic::read_json(&path)? } else { Vec::new() };

@@ -144,7 +144,6 @@ fn request(
         // The sets are long-tailed themselves; the recipes do not use it.
         factors: vec![1.0],
         recipe: None,
-        order: "natural",
         source: pictures.source(),
         args: sweep.clone(),
     }

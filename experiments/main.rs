@@ -3,15 +3,22 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
-// In place of the standard ones, which panic when the reader of standard output has left.
+// In place of the standard ones, which panic where the reader has left, or the disk behind is full.
 macro_rules! print {
     ($($text:tt)*) => { crate::terminal::print(format_args!($($text)*)) };
 }
 macro_rules! println {
     () => { crate::terminal::print(format_args!("\n")) };
     ($($text:tt)*) => { crate::terminal::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+macro_rules! eprintln {
+    ($($text:tt)*) => { crate::terminal::say(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 mod compare;
@@ -22,6 +29,7 @@ mod dry_run;
 mod evaluate;
 mod features;
 mod guard;
+mod image_files;
 mod images;
 mod interrupt;
 mod lists;
@@ -34,8 +42,11 @@ mod show;
 mod stage2;
 mod subset;
 mod sweep;
+mod sweep_commands;
 #[path = "../analysis/terminal.rs"]
 mod terminal;
+
+use sweep_commands::SweepCommand;
 
 /// Train and compare methods for long-tailed recognition: ResCom, its ablations and its peers.
 ///
@@ -54,16 +65,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sweep over Fashion-MNIST-LT (fetched if it is not there).
-    FashionMnist(Box<plan::FashionArgs>),
-    /// Sweep over CIFAR-10-LT and CIFAR-100-LT (from a folder on disk).
-    Cifar(Box<plan::CifarArgs>),
-    /// Sweep over ImageNet-LT (from image lists on disk).
-    ImagenetLt(Box<lists::ImagenetArgs>),
-    /// Sweep over iNaturalist 2018 (from image lists on disk).
-    Inat18(Box<lists::InatArgs>),
-    /// Sweep over Places-LT (from image lists on disk).
-    PlacesLt(Box<lists::PlacesArgs>),
+    #[command(flatten)]
+    Sweep(SweepCommand),
     /// Write the report of finished runs anew, from their records alone.
     Report(report::ReportArgs),
     /// Evaluate a run's network on the whole test set, or on corrupted images.
@@ -92,32 +95,27 @@ enum Command {
     },
 }
 
-/// The sweep that a recorded command line asks for; none if it is of another command or version.
-fn plan_of(command: &[String]) -> Option<plan::PlanRequest> {
-    match Cli::try_parse_from(command).ok()?.command {
-        Command::FashionMnist(args) => Some(args.plan()),
-        Command::Cifar(args) => Some(args.plan()),
-        Command::ImagenetLt(args) => Some(args.plan()),
-        Command::Inat18(args) => Some(args.plan()),
-        Command::PlacesLt(args) => Some(args.plan()),
-        _ => None,
+/// What an argument that is no longer known is called today.
+fn renamed(e: &clap::Error) -> &'static str {
+    let unknown = e.kind() == ErrorKind::UnknownArgument;
+    match e.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) if unknown && name == "--set" => {
+            "; the data set is named with --dataset"
+        }
+        _ => "",
     }
 }
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => terminal::finish(run(cli.command)),
-        Err(e) => terminal::usage(&e),
+        Err(e) => terminal::usage(&e, renamed(&e)),
     }
 }
 
 fn run(command: Command) -> rescom::Result<ExitCode> {
     match command {
-        Command::FashionMnist(args) => sweep::run(&args.plan()),
-        Command::Cifar(args) => sweep::run(&args.plan()),
-        Command::ImagenetLt(args) => sweep::run(&args.plan()),
-        Command::Inat18(args) => sweep::run(&args.plan()),
-        Command::PlacesLt(args) => sweep::run(&args.plan()),
+        Command::Sweep(command) => sweep::run(&command.plan()),
         Command::Report(args) => report::run(&args),
         Command::Evaluate(args) => guard::guarded(|| evaluate::run(&args)),
         Command::Stage2(args) => guard::guarded(|| stage2::run(&args)),
@@ -128,9 +126,7 @@ fn run(command: Command) -> rescom::Result<ExitCode> {
         Command::Subset(args) => subset::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "rescom-repro", &mut text);
-            print!("{}", String::from_utf8_lossy(&text));
+            terminal::completions(shell, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
     }

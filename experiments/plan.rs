@@ -1,6 +1,6 @@
 //! From arguments to a list of runs, each with its resolved recipe.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use rescom::{
@@ -41,6 +41,10 @@ pub(crate) struct SweepArgs {
     /// Override one value of the recipe, for example optim.epochs=20 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Which class is the head: natural, reversed, or seeded:N for a permutation. Which classes are rare decides how hard the tail is. Default: the
+    /// recipe's; image lists have their own.
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) class_order: Option<OrderArg>,
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
@@ -78,15 +82,24 @@ pub(crate) enum DryRun {
     Plan,
 }
 
-/// Which class is the head.
-#[derive(Clone, Copy, ValueEnum)]
+/// `--class-order`.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrderArg {
-    /// The data set's own order.
-    Natural,
-    /// The last class is the head.
-    Reversed,
-    /// A permutation drawn from the subset seed.
-    Seeded,
+    /// Which class is the head.
+    Order(ClassOrder),
+    /// `seeded` without its seed, which only commands have that were recorded before it had to be given.
+    WithoutSeed,
+}
+
+impl FromStr for OrderArg {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "seeded" => Ok(Self::WithoutSeed),
+            _ => text.parse().map(Self::Order),
+        }
+    }
 }
 
 /// Arguments of `fashion-mnist`.
@@ -102,9 +115,6 @@ pub(crate) struct FashionArgs {
     /// Folder with the four idx files, or `synthetic` for a generated set.
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Which class is the head; which classes are rare decides how hard the tail is.
-    #[arg(long, value_enum, default_value = "natural")]
-    class_order: OrderArg,
     /// Take other images in the same format from --data (no published checksum); the report then says so.
     #[arg(long, requires = "data")]
     unverified: bool,
@@ -118,11 +128,6 @@ impl FashionArgs {
             sets: vec![DataSetId::FashionMnist],
             factors: self.factors.imb.clone(),
             recipe: None,
-            order: match self.class_order {
-                OrderArg::Natural => "natural",
-                OrderArg::Reversed => "reversed",
-                OrderArg::Seeded => "seeded",
-            },
             source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
@@ -171,7 +176,6 @@ impl CifarArgs {
             sets: self.dataset.iter().map(id).collect(),
             factors: self.factors.imb.clone(),
             recipe: None,
-            order: "natural",
             source: Source::memory(self.data.as_ref(), self.unverified),
             args: self.sweep.clone(),
         }
@@ -188,8 +192,6 @@ pub(crate) struct PlanRequest {
     pub(crate) factors: Vec<f64>,
     /// Name and text of a built-in recipe other than the set's usual one.
     pub(crate) recipe: Option<(&'static str, &'static str)>,
-    /// Which class is the head, in the recipe's word.
-    pub(crate) order: &'static str,
     /// Where the images come from.
     pub(crate) source: Source,
     /// The common arguments.
@@ -205,6 +207,19 @@ pub(crate) struct PlannedRun {
     pub(crate) recipe: Recipe,
     /// Where its values come from.
     pub(crate) marks: Marks,
+}
+
+impl PlannedRun {
+    /// Checks what it asks of images that have `classes` classes, as its trainer will.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the run and what does not fit.
+    pub(crate) fn check(&self, classes: usize) -> Result<()> {
+        self.recipe.check_for_classes(classes).map_err(|e| match e {
+            Error::Input(what) => Error::input(format!("{}: {what}", self.id)),
+            other => other,
+        })
+    }
 }
 
 macro_rules! recipe {
@@ -241,6 +256,7 @@ impl PlanRequest {
     /// # Errors
     /// The first argument or recipe value that does not fit.
     pub(crate) fn runs(&self) -> Result<Vec<PlannedRun>> {
+        self.check_args()?;
         let methods =
             self.args.methods.iter().map(|m| m.parse()).collect::<Result<Vec<Method>>>()?;
         let mut runs = Vec::new();
@@ -292,7 +308,9 @@ impl PlanRequest {
         ] {
             file.set_choice(key, value)?;
         }
-        file.set("data.class-order", Value::String(self.order.to_owned()))?;
+        if let Some(OrderArg::Order(order)) = self.args.class_order {
+            file.set("data.class-order", Value::String(order.to_string()))?;
+        }
         for (key, value) in
             [("run.precision", &self.args.precision), ("optim.lr-mode", &self.args.schedule)]
         {
@@ -312,6 +330,40 @@ impl PlanRequest {
         Ok(PlannedRun { id: run_id(&recipe, recipe.method.name.into()), recipe, marks })
     }
 
+    /// Refuses what would be dropped without a word: a value of the recipe that an option of its own says
+    /// as well, and a class order where there is none to choose.
+    fn check_args(&self) -> Result<()> {
+        let order = self.args.class_order;
+        if order == Some(OrderArg::WithoutSeed) {
+            return Err(Error::input(
+                "--class-order seeded: of which seed? Write seeded:N, for example seeded:0",
+            ));
+        }
+        let own = |set: &&DataSetId| set.long_tailed_images().is_some();
+        if let (Some(set), Some(_)) = (
+            self.sets.iter().find(own),
+            order.filter(|o| *o != OrderArg::Order(ClassOrder::Natural)),
+        ) {
+            return Err(Error::input(format!(
+                "--class-order: {} is long-tailed itself, its lists say which class is the head; leave it out",
+                set.name()
+            )));
+        }
+        for change in &self.args.set {
+            let by = match key_of(change) {
+                "method.name" => "--methods",
+                "run.seed" => "--seeds",
+                "data.imbalance-factor" => "--imb",
+                "data.class-order" if order.is_some() => "--class-order",
+                "run.precision" if self.args.precision.is_some() => "--precision",
+                "optim.lr-mode" if self.args.schedule.is_some() => "--schedule",
+                _ => continue,
+            };
+            return Err(Error::input(format!("--set {change}: {by} says this; leave --set out")));
+        }
+        Ok(())
+    }
+
     fn shard(&self) -> Result<(usize, usize)> {
         let Some(text) = &self.args.shard else { return Ok((0, 1)) };
         let parsed = text
@@ -324,6 +376,11 @@ impl PlanRequest {
             ))),
         }
     }
+}
+
+/// The key of `key=value`.
+fn key_of(change: &str) -> &str {
+    change.split_once('=').map_or(change, |(key, _)| key).trim()
 }
 
 /// Folder name of a run of `recipe`, which is of its method or of stage 2 after it.

@@ -9,7 +9,11 @@ use rescom::{
     train::{self, SavedRun},
 };
 
-use crate::images::{Checking, Images, Source};
+use crate::{
+    images::{Checking, Images, Source},
+    sweep_commands::plan_of,
+    terminal,
+};
 
 /// Where the images are and what computes.
 #[derive(Args)]
@@ -30,8 +34,7 @@ impl MachineArgs {
     /// Threads to compute with, which libtorch is told here.
     pub(crate) fn threads(&self, run: &SavedRun) -> Result<usize> {
         let threads = match self.threads {
-            Some(0) => return Err(Error::input("--threads 0: expected at least 1")),
-            Some(n) => n,
+            Some(n) => terminal::threads(n)?,
             None => run.provenance.torch_threads.max(1),
         };
         train::set_threads(threads);
@@ -41,7 +44,7 @@ impl MachineArgs {
     /// Loads the images that the run was trained and evaluated on.
     pub(crate) fn images(&self, run: &SavedRun) -> Result<Images> {
         let set = run.recipe.data.set;
-        let plan = crate::plan_of(run.training_command());
+        let plan = plan_of(run.training_command());
         let source = plan.map_or_else(|| Source::usual(set), |plan| plan.source);
         let source = match &self.data {
             Some(folder) => source.in_folder(folder.clone()),

@@ -17,20 +17,20 @@ use rescom::{
 };
 
 use crate::{
-    data::FilePlace,
+    image_files::FilePlace,
     subset::{RuleArgs, SetName},
 };
 
 /// Arguments of `data show`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro data show --set cifar10 --imb 100 --out reports/runs/data\n  rescom-repro data show --list ImageNet_LT_train.txt --root /data/imagenet"
+    after_help = "Examples:\n  rescom-repro data show --dataset cifar10 --imb 100 --out reports/runs/data\n  rescom-repro data show --list ImageNet_LT_train.txt --root /data/imagenet"
 )]
 pub(crate) struct ShowArgs {
     /// The data set.
     #[arg(long, value_enum, required_unless_present_any = ["list", "folders"],
         conflicts_with_all = ["list", "folders"])]
-    set: Option<SetName>,
+    dataset: Option<SetName>,
     #[command(flatten)]
     files: FilePlace,
     #[command(flatten)]
@@ -69,22 +69,24 @@ const MOST_TILES: usize = 4000;
 
 /// Runs `data show`.
 pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
-    if args.images == 0 || args.images * args.views.max(1) > MOST_TILES {
+    if args.images == 0 || args.images.saturating_mul(args.views.max(1)) > MOST_TILES {
         return Err(Error::input(format!(
             "data show: --images {} with --views {}; expected at least one image and {MOST_TILES} views in all at most",
             args.images, args.views
         )));
     }
-    if args.set.is_none() && args.rule.is_given() {
+    if args.dataset.is_none() && args.rule.is_given() {
         return Err(Error::input(
             "data show: a list and class folders are shown as they are; --data, --unverified, --imb and the other \
-             options of a long-tailed subset need --set",
+             options of a long-tailed subset need --dataset",
         ));
     }
-    if args.set.is_some() && args.files.root.is_some() {
-        return Err(Error::input("data show: --root belongs to --list; leave it out with --set"));
+    if args.dataset.is_some() && args.files.root.is_some() {
+        return Err(Error::input(
+            "data show: --root belongs to --list; leave it out with --dataset",
+        ));
     }
-    let (sheet, title, counts) = match args.set {
+    let (sheet, title, counts) = match args.dataset {
         Some(set) => of_set(set, args)?,
         None => of_files(&args.files.load()?, args)?,
     };

@@ -24,6 +24,8 @@ use crate::{
     plan::run_id,
     progress, report,
     saved::{self, MachineArgs},
+    sweep_commands::plan_of,
+    terminal,
 };
 
 /// Arguments of `stage2`.
@@ -97,7 +99,7 @@ pub(crate) fn run(args: &Stage2Args) -> Result<ExitCode> {
         test: Arc::clone(&images.test),
         device: &args.machine.device,
         threads,
-        command: std::env::args().collect(),
+        command: terminal::words(),
     };
     let mut progress = progress::RunProgress::new(id.clone(), &dir);
     match fit_stage2(&job, &start, &mut progress, stop) {
@@ -146,6 +148,6 @@ fn resolve(start: &Start, changes: &[String]) -> Result<(Recipe, Marks)> {
 
 /// The marks of a run that is not finished, which no file holds: those of the command that began it.
 fn planned_marks(start: &Start) -> Option<Marks> {
-    let runs = crate::plan_of(start.run.training_command())?.runs().ok()?;
+    let runs = plan_of(start.run.training_command())?.runs().ok()?;
     runs.into_iter().find(|run| run.recipe == start.run.recipe).map(|run| run.marks)
 }

@@ -15,7 +15,7 @@ use crate::{manifest, progress};
 /// Arguments of `subset`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro subset make --set cifar10 --imb 100 --out cifar10-lt-100.json\n  rescom-repro subset show cifar10-lt-100.json\n  rescom-repro subset export cifar10-lt-100.json --npy indices.npy\n  rescom-repro subset compare mine.json yours.json\n\nIn PyTorch: Subset(CIFAR10(root), numpy.load('indices.npy').tolist())"
+    after_help = "Examples:\n  rescom-repro subset make --dataset cifar10 --imb 100 --out cifar10-lt-100.json\n  rescom-repro subset show cifar10-lt-100.json\n  rescom-repro subset export cifar10-lt-100.json --npy indices.npy\n  rescom-repro subset compare mine.json yours.json\n\nIn PyTorch: Subset(CIFAR10(root), numpy.load('indices.npy').tolist())"
 )]
 pub(crate) struct SubsetArgs {
     #[command(subcommand)]
@@ -91,12 +91,12 @@ pub(crate) struct RuleArgs {
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  rescom-repro subset make --set cifar10 --imb 100 --out cifar10-lt-100.json\n  rescom-repro subset make --set cifar100 --imb 50 --json"
+    after_help = "Examples:\n  rescom-repro subset make --dataset cifar10 --imb 100 --out cifar10-lt-100.json\n  rescom-repro subset make --dataset cifar100 --imb 50 --json"
 )]
 struct MakeArgs {
     /// The data set.
     #[arg(long, value_enum)]
-    set: SetName,
+    dataset: SetName,
     #[command(flatten)]
     rule: RuleArgs,
     /// Write the manifest there.
@@ -212,7 +212,7 @@ pub(crate) fn run(args: &SubsetArgs) -> Result<ExitCode> {
 }
 
 fn make(args: &MakeArgs) -> Result<ExitCode> {
-    let (set, chosen) = args.rule.load(args.set)?;
+    let (set, chosen) = args.rule.load(args.dataset)?;
     if let Some(path) = &args.out {
         run::atomic::write_json(path, &chosen)?;
         eprintln!("wrote {}", path.display());

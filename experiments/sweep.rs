@@ -25,7 +25,7 @@ use crate::{
     images::{Checking, Images},
     interrupt,
     plan::{DryRun, PlanRequest, PlannedRun},
-    progress, report,
+    progress, report, terminal,
 };
 
 /// Runs the command.
@@ -109,7 +109,7 @@ impl Sweep<'_> {
             test: Arc::clone(&images.test),
             device: &self.request.args.device,
             threads: self.threads,
-            command: std::env::args().collect(),
+            command: terminal::words(),
         };
         let mut progress = progress::RunProgress::new(title, &dir);
         let done = guarded(|| run::fit(&job, &mut progress, self.stop));
@@ -117,6 +117,24 @@ impl Sweep<'_> {
             dir.log(&format!("failed: {e}"));
         }
         done
+    }
+
+    /// Checks every run of the plan before the first one trains: those on the set of `images` against what
+    /// is really there, those on other sets against what is published of them.
+    fn check_runs(&self, images: &Images) -> Result<()> {
+        for run in self.runs {
+            let set = run.recipe.data.set;
+            let (classes, here) = match set == images.set {
+                true => (images.train.classes(), Some(images.train.usable().len())),
+                false => (set.classes(), None),
+            };
+            run.check(classes)?;
+            match here.filter(|_| set.long_tailed_images().is_some()) {
+                Some(there) => run::steps(&run.recipe, there as u64).map(drop)?,
+                None => run::size(&run.recipe).map(drop)?,
+            }
+        }
+        Ok(())
     }
 
     /// The images of `run`, which it shares with other runs of its set; none after Ctrl-C while pictures
@@ -132,11 +150,8 @@ impl Sweep<'_> {
             let same_set = self.runs.iter().map(|r| &r.recipe.data).filter(|d| d.set == set);
             let most = same_set.map(|d| d.images_per_class as usize).max();
             self.images = Images::load(&self.request.source, set, most, &checking)?;
-            // Every run on these images, before the first one trains.
             if let Some(images) = &self.images {
-                let classes = images.train.classes();
-                let same_set = self.runs.iter().filter(|r| r.recipe.data.set == set);
-                same_set.map(|r| r.recipe.check_for_classes(classes)).collect::<Result<()>>()?;
+                self.check_runs(images)?;
             }
         }
         Ok(self.images.clone())
@@ -190,8 +205,7 @@ fn finish(
 
 fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
-        Some(0) => Err(Error::input("--threads 0: expected at least 1")),
-        Some(n) => Ok(n),
+        Some(n) => terminal::threads(n),
         None => Ok(thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     }
 }

@@ -11,6 +11,8 @@ pub mod data;
 pub mod error;
 pub mod longtail;
 pub mod report;
+#[cfg(feature = "train")]
+pub mod results;
 pub mod rng;
 pub mod run;
 pub mod sim;

@@ -3,8 +3,9 @@
 //! The arithmetic (order of float operations, fixed point of nearest rotation, truncation) is that of
 //! Pillow, so that the bytes are.
 
-use super::canvas::{Canvas, Quad};
-use super::interpolate;
+use super::buffers::Quad;
+use super::canvas::Canvas;
+use super::interpolate::{self, Matrix};
 
 /// How values between pixels are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,10 +17,6 @@ pub enum Resample {
     /// Cubic (a = -1) over 4x4 pixels.
     Bicubic,
 }
-
-/// (a, b, c, d, e, f): output pixel (x, y) reads the input at
-/// (a(x+.5) + b(y+.5) + c, d(x+.5) + e(y+.5) + f).
-pub(super) type Matrix = [f64; 6];
 
 /// The matrix of a rotation by `degrees`, counter-clockwise about the centre.
 pub(super) fn rotation(degrees: f64, height: usize, width: usize) -> Matrix {

@@ -1,8 +1,6 @@
 use super::ImageRef;
+use super::buffers::{Lines, Plan, Quad};
 use super::wide::widest;
-
-/// A pixel: red, green, blue and a byte without meaning, so that a pixel is one 32-bit lane.
-pub(super) type Quad = [u8; 4];
 
 /// An RGB image that operations change, with the buffers they need: reused from image to image, it
 /// takes no memory once it has held the largest one.
@@ -13,8 +11,8 @@ pub struct Canvas {
     pub(super) spare: Vec<Quad>,
     pub(super) height: usize,
     pub(super) width: usize,
-    pub(super) resize: super::resize::Plan,
-    pub(super) lines: super::interpolate::Lines,
+    pub(super) resize: Plan,
+    pub(super) lines: Lines,
     packed: Vec<u8>,
 }
 

@@ -1,6 +1,7 @@
 //! Operations that mix the channels of a pixel, or a pixel with its neighbours.
 
-use super::canvas::{Canvas, Quad};
+use super::buffers::Quad;
+use super::canvas::Canvas;
 use super::point::{blend, blend_pixel, luma};
 use super::wide::widest;
 

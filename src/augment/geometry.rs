@@ -1,7 +1,8 @@
 //! Operations that move pixels without mixing them.
 
 use super::ImageRef;
-use super::canvas::{Canvas, Quad, widen};
+use super::buffers::Quad;
+use super::canvas::{Canvas, widen};
 
 /// Pads `padding` zero pixels on each side, cuts out the image's own size at (`top`, `left`) of the
 /// padded image, and mirrors the result if `flip`. `out` is overwritten.

@@ -3,10 +3,14 @@
 //! Pillow computes them in float64. Nearly every byte is settled in float32, whose error is bounded;
 //! the others are computed again as Pillow does.
 
-use super::affine::Matrix;
-use super::canvas::{Canvas, Quad};
+use super::buffers::{Lines, Quad};
+use super::canvas::Canvas;
 use super::point::INTEGER;
 use super::wide::widest;
+
+/// (a, b, c, d, e, f): output pixel (x, y) reads the input at
+/// (a(x+.5) + b(y+.5) + c, d(x+.5) + e(y+.5) + f).
+pub(super) type Matrix = [f64; 6];
 
 widest! {
     /// Linear between 2x2 pixels.
@@ -37,17 +41,6 @@ enum Between {
     Columns,
     Rows,
     Both,
-}
-
-/// One output row in the making, a buffer per step: each step is a plain loop over the columns.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Lines {
-    /// Where in the padded source the neighbours begin.
-    first: Vec<u32>,
-    /// How far the position is from the neighbour before, along the row and down.
-    part: [Vec<f32>; 2],
-    near: Vec<[f32; 4]>,
-    unsure: Vec<Quad>,
 }
 
 #[inline(always)]

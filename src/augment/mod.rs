@@ -5,6 +5,7 @@
 
 mod affine;
 pub mod auto;
+mod buffers;
 mod canvas;
 mod colour;
 pub mod geometry;

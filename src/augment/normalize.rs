@@ -1,5 +1,5 @@
 use super::ImageRef;
-use super::canvas::Quad;
+use super::buffers::Quad;
 use crate::{Error, Result};
 
 /// Order of the values of one image in a batch.
@@ -31,11 +31,6 @@ impl Normalize {
     /// ImageNet's constants, used for Places as well.
     pub fn imagenet() -> Self {
         Self::tabulate(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
-    }
-
-    /// iNaturalist 2018's constants.
-    pub fn inaturalist() -> Self {
-        Self::tabulate(&[0.466, 0.471, 0.380], &[0.195, 0.194, 0.192])
     }
 
     /// One mean and one standard deviation per channel, of pixel / 255.
@@ -81,19 +76,6 @@ impl Normalize {
     /// Standard deviation per channel.
     pub fn std(&self) -> &[f32] {
         &self.std
-    }
-
-    /// For grey images shown to a network as three equal channels: the same constants three times.
-    #[must_use]
-    pub fn replicated(&self) -> Self {
-        match self.channels() {
-            3 => self.clone(),
-            _ => Self {
-                mean: vec![self.mean[0]; 3],
-                std: vec![self.std[0]; 3],
-                tables: vec![self.tables[0]; 3],
-            },
-        }
     }
 
     /// Writes one normalised image.

@@ -1,5 +1,6 @@
-use super::affine::{self, Matrix, Resample};
+use super::affine::{self, Resample};
 use super::canvas::Canvas;
+use super::interpolate::Matrix;
 use super::{colour, point};
 
 /// One image operation with all its arguments; byte for byte what Pillow computes.

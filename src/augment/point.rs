@@ -1,7 +1,7 @@
 //! Operations that look at one channel value at a time. What can be computed is: it is faster than a
 //! table of 256 entries, which stays for the two operations that need one per channel.
 
-use super::canvas::Quad;
+use super::buffers::Quad;
 use super::wide::widest;
 
 /// One table per channel.

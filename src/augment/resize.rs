@@ -5,23 +5,11 @@
 use std::ops::Range;
 
 use super::ImageRef;
-use super::canvas::{Canvas, Quad, widen};
+use super::buffers::{Axis, BAND, Bands, Plan, Quad};
+use super::canvas::{Canvas, widen};
 use super::wide::widest;
 
 const FRACTION: u32 = 22;
-
-/// Rows that are resized across at a time: their pixels stand side by side, so that across is the same
-/// work as down.
-const BAND: usize = 16;
-
-/// Weights of one direction: for each output position where its window begins, and its weights.
-#[derive(Debug, Clone, Default)]
-struct Axis {
-    starts: Vec<(usize, usize)>,
-    weights: Vec<i32>,
-    window: usize,
-    exact: Vec<f64>,
-}
 
 impl Axis {
     /// For the output positions `wanted`. Returns the input positions that they are made of; windows
@@ -72,23 +60,6 @@ impl Axis {
 
 /// Top, left, height and width.
 type Rectangle = (usize, usize, usize, usize);
-
-/// Buffers for resizing, kept between images.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Plan {
-    columns: Axis,
-    rows: Axis,
-    between: Vec<Quad>,
-    bands: Bands,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Bands {
-    /// One row of a band.
-    line: Vec<Quad>,
-    /// For each column the pixels of all rows of the band.
-    band: Vec<[Quad; BAND]>,
-}
 
 /// Cuts the rectangle (`top`, `left`, `height`, `width`) out of `image` and resizes it to
 /// (`to_height`, `to_width`) into `canvas`. The crop is cut out first: nothing outside it is seen.

@@ -6,7 +6,7 @@ use crate::longtail::ClassCounts;
 /// nats, and its gradient `[N, C]`, for `logits` `[N, C]` and `labels` `[N]` below C; p are the classes' shares of
 /// the training images.
 pub fn logit_adjustment(
-    logits: ArrayView2<'_, f64>,
+    logits: &ArrayView2<'_, f64>,
     labels: &[usize],
     counts: &ClassCounts,
     tau: f64,

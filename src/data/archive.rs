@@ -9,17 +9,23 @@ use crate::{Error, Result};
 pub(super) type Members = BTreeMap<String, Vec<u8>>;
 
 /// Reads the members of the archive at `path` whose file name is in `wanted`; none may be larger than
-/// `max_bytes`.
+/// `max_bytes`. Reads to the end of the compressed file and checks its CRC.
 ///
 /// # Errors
 /// [`Error::Input`] if it is not a whole gzip-compressed tar archive, [`Error::Io`] if it cannot be read.
 #[cfg(feature = "train")]
 pub(super) fn unpack(path: &Path, wanted: &[String], max_bytes: u64) -> Result<Members> {
     use std::fs::File;
-    use std::io::{BufReader, Read as _};
+    use std::io::{self, BufReader, Read as _};
 
-    let broken = |e: std::io::Error| {
-        Error::input(format!("{}: not a whole .tar.gz ({e}); fetch it again", path.display()))
+    use crate::error::quotable;
+
+    let broken = |e: io::Error| {
+        Error::input(format!(
+            "{}: not a whole .tar.gz ({}); fetch it again",
+            path.display(),
+            quotable(&e.to_string())
+        ))
     };
     let file = File::open(path).map_err(Error::io("read", path))?;
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(BufReader::new(file)));
@@ -56,6 +62,14 @@ pub(super) fn unpack(path: &Path, wanted: &[String], max_bytes: u64) -> Result<M
             )));
         }
         members.insert(name, bytes);
+    }
+    // A tar archive ends before its gzip file does, whose checksum covers every byte above.
+    let mut rest = archive.into_inner().take(max_bytes);
+    if io::copy(&mut rest, &mut io::sink()).map_err(broken)? == max_bytes {
+        return Err(Error::input(format!(
+            "{}: goes on for {max_bytes} bytes after its last file; fetch it again",
+            path.display()
+        )));
     }
     Ok(members)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 
 use super::Progress;
-use super::fetch::{Fetched, Refusal};
+use super::refusal::{Fetched, Refusal};
 use crate::{Error, Result};
 
 /// A file that is to be had at several addresses.

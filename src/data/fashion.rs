@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cifar::Check;
-use super::fetch::{self, Fetched};
+use super::fetch;
+use super::refusal::{self, Fetched};
 use super::{DataSet, ImageSet, Progress, cache, debian, idx, names};
 use crate::augment::Normalize;
 use crate::run::Provenance;
@@ -359,7 +360,7 @@ fn from_the_web(
         };
         let file = parts.join(format!("{name}.gz"));
         if let Fetched::Nowhere(refusals) = fetch::file(&file, &urls, &check, progress)? {
-            return Err(Error::run(fetch::reasons(&refusals)));
+            return Err(Error::run(refusal::reasons(&refusals)));
         }
     }
     for (name, _) in FASHION.files {

@@ -4,27 +4,13 @@ use std::fs::File;
 use std::path::Path;
 
 use super::cifar::Cifar;
+use super::refusal::{Fetched, Refusal, reasons};
 use super::{Progress, cache};
 use crate::{Error, Result};
 
 /// No archive or file of the sets that are fetched is larger.
 #[cfg(feature = "train")]
 const MAX_BYTES: u64 = 200 << 20;
-
-/// What became of a download.
-pub(super) enum Fetched {
-    /// It is in place.
-    InPlace,
-    /// No address gave it: one reason for each.
-    Nowhere(Vec<Refusal>),
-}
-
-/// Why an address did not give the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) url: String,
-    pub(super) why: String,
-}
 
 /// An archive as it is published.
 struct Archive {
@@ -125,22 +111,6 @@ fn has_sha256(path: &Path, expected: &str) -> Result<()> {
     Err(Error::input(format!("SHA-256 {found}, expected {expected}")))
 }
 
-/// Every reason once, after the servers that gave it.
-pub(super) fn reasons(refusals: &[Refusal]) -> String {
-    let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Refusal { url, why } in refusals {
-        let server = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        let server = server.split('/').next().unwrap_or(server);
-        match grouped.iter_mut().find(|(known, _)| *known == why.as_str()) {
-            Some((_, servers)) if servers.contains(&server) => {}
-            Some((_, servers)) => servers.push(server),
-            None => grouped.push((why, vec![server])),
-        }
-    }
-    let one = |(why, servers): &(&str, Vec<&str>)| format!("{}: {why}", servers.join(", "));
-    grouped.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
 /// Fetches one file from the first of `urls` that gives one passing `check`.
 ///
 /// # Errors
@@ -171,21 +141,4 @@ pub(super) fn file(
     let refusal =
         |url: &String| Refusal { url: url.clone(), why: "this build does not download".into() };
     Ok(Fetched::Nowhere(urls.iter().map(refusal).collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_given_once() {
-        let refusal = |url: &str, why: &str| Refusal { url: url.into(), why: why.into() };
-        let all = [
-            refusal("https://a.example/x.gz", "no answer"),
-            refusal("https://b.example/x.gz", "no answer"),
-            refusal("http://c.example:80/x.gz", "404"),
-            refusal("https://a.example/y.gz", "no answer"),
-        ];
-        assert_eq!(reasons(&all), "a.example, b.example: no answer; c.example:80: 404");
-    }
 }

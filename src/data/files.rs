@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::decode::decode;
-use super::{Broken, ImageSource};
+use super::{Broken, ImageSource, regular};
 use crate::augment::ImageRef;
+use crate::error::quotable;
 use crate::run::Provenance;
 use crate::{Error, Result};
 
@@ -39,6 +40,9 @@ thread_local! {
     static FILE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Larger files are not taken for pictures: the largest that is decoded has fewer bytes of RGB.
+const MAX_BYTES: u64 = 600 << 20;
+
 /// Files that count as pictures in class folders.
 const ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 
@@ -51,6 +55,8 @@ impl ImageFiles {
     /// without images; [`Error::Io`] if the list cannot be read. Pictures are not opened.
     pub fn from_list(list: &Path, root: &Path, classes: Option<usize>) -> Result<Self> {
         let text = fs::read_to_string(list).map_err(Error::io("read", list))?;
+        // Some editors begin a UTF-8 file with a byte order mark, which is no part of the first path.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut files = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let wrong = |what: &str| {
@@ -67,6 +73,7 @@ impl ImageFiles {
                 return wrong("no label");
             };
             let Ok(label) = label.parse::<u32>() else {
+                let label = quotable(label);
                 return wrong(&format!("the label \"{label}\" is not a number from 0"));
             };
             if classes.is_some_and(|classes| label as usize >= classes) {
@@ -188,7 +195,7 @@ impl ImageFiles {
     fn decode<'a>(&self, id: u32, buffer: &'a mut Vec<u8>) -> Result<super::set::Rgb<'a>, String> {
         FILE.with_borrow_mut(|bytes| {
             bytes.clear();
-            let file = fs::File::open(self.path(id));
+            let file = regular::open(&self.path(id), MAX_BYTES);
             file.and_then(|mut file| file.read_to_end(bytes)).map_err(|e| e.to_string())?;
             decode(bytes, buffer)
         })
@@ -305,6 +312,40 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list.txt");
+        fs::write(&list, "\u{feff}a/1.png 0\r\nb/2.png 1\r\n").unwrap();
+        let files = ImageFiles::from_list(&list, dir.path(), None).unwrap();
+        assert_eq!(files.path(0), dir.path().join("a/1.png"));
+        fs::write(&list, "a/1.png 0\nb/2.png 1\n").unwrap();
+        let plain = ImageFiles::from_list(&list, dir.path(), None).unwrap();
+        assert_eq!(files.sha256(), plain.sha256());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_opened_as_pictures() {
+        let dir = tempfile::tempdir().unwrap();
+        let class = dir.path().join("a");
+        png(&class.join("1.png"), 9);
+        std::os::unix::fs::symlink(class.join("1.png"), class.join("2.png")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", class.join("3.png")).unwrap();
+        let fifo = class.join("4.png");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let files = ImageFiles::from_class_folders(dir.path()).unwrap();
+        let mut buffer = Vec::new();
+        assert!(files.image(0, &mut buffer).is_ok() && files.image(1, &mut buffer).is_ok());
+        for (id, kind) in [(2, "a character device"), (3, "a FIFO")] {
+            let e = files.image(id, &mut buffer).unwrap_err();
+            assert!(e.to_string().contains(&format!("{kind}, not a regular file")), "{e}");
+            assert_eq!(e.exit_code(), 2);
+        }
+        let broken: Vec<u32> = files.find_broken(&|| true).unwrap().iter().map(|b| b.id).collect();
+        assert_eq!(broken, [2, 3]);
+    }
+
+    #[test]
     fn a_bad_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("list.txt");
@@ -314,6 +355,7 @@ mod tests {
         };
         assert!(refused("a.png 0\nb.png\n", None).contains("line 2: no label"));
         assert!(refused("a.png zero\n", None).contains("\"zero\" is not a number"));
+        assert!(refused("a.png \u{1b}[2J\n", None).contains("\"\\u{1b}[2J\" is not a number"));
         assert!(refused("a.png -1\n", None).contains("line 1"));
         assert!(refused("a.png 7\n", Some(7)).contains("label 7 of 7 classes"));
         assert!(refused("../../a.png 0\n", None).contains("leaves the folder"));

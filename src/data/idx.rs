@@ -1,12 +1,11 @@
 //! The idx format of MNIST and its successors, plain or gzip-compressed.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::cache;
+use super::{cache, regular};
 use crate::{Error, Result};
 
 /// Largest array that is read: MNIST-like sets have 47 MB; anything far larger is a foreign file.
@@ -38,7 +37,7 @@ pub struct IdxFile<'a, R> {
 /// [`Error::Io`] if it cannot be opened or read, [`Error::Input`] if it is not an idx file of bytes with
 /// `dimensions` sizes that a data set can have.
 pub fn open(path: &Path, dimensions: usize) -> Result<IdxFile<'_, Box<dyn Read>>> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = regular::open(path, u64::MAX).map_err(Error::io("read", path))?;
     let mut buffered = BufReader::with_capacity(1 << 16, file);
     let start = std::io::BufRead::fill_buf(&mut buffered).map_err(Error::io("read", path))?;
     let reader: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {

@@ -7,6 +7,7 @@
 mod archive;
 pub mod cache;
 pub mod cifar;
+mod cifar_files;
 mod corrupted;
 mod debian;
 mod decode;
@@ -22,6 +23,8 @@ mod names;
 pub mod npy;
 mod pickle;
 mod records;
+mod refusal;
+mod regular;
 mod set;
 mod sources;
 pub mod synthetic;

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::regular;
+use crate::error::quotable;
 use crate::{Error, Result};
 
 /// An array of bytes in a file; its header is read, its values are not.
@@ -72,13 +74,13 @@ impl Array {
                 path.display()
             ))
         };
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let mut file = regular::open(path, u64::MAX).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let (header, offset) = header(&mut file).map_err(|e| bad(&e))?;
         let Header { descr, fortran, shape } =
             Header::parse(&header).ok_or_else(|| bad("a header that cannot be read"))?;
         let Some(kind) = Integer::of(&descr).filter(|&kind| takes(kind)) else {
-            return Err(bad(&format!("values of type {descr}")));
+            return Err(bad(&format!("values of type {}", quotable(&descr))));
         };
         if fortran {
             return Err(bad("Fortran order"));
@@ -307,6 +309,7 @@ mod tests {
             (file(1, good, &[1, 2, 3]), "the shape [2] and 3 bytes"),
             (file(1, good, &[1]), "the shape [2] and 1 bytes"),
             (file(1, &good.replace("|u1", "<i8"), &[0; 16]), "type <i8"),
+            (file(1, &good.replace("|u1", "<i\r\n"), &[0; 16]), "type <i\\r\\n;"),
             (file(1, &good.replace("False", "True"), &[1, 2]), "Fortran order"),
             (file(1, &good.replace("(2,)", "(-2,)"), &[1, 2]), "header that cannot be read"),
             (file(1, &good.replace("(2,)", "()"), &[1]), "header that cannot be read"),

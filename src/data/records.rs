@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::cifar::{Batch, Check, Cifar, Form, PIXELS};
+use super::cifar_files::{Batch, Check, Cifar, Form, PIXELS};
 use super::pickle::Pickle;
 use super::{archive, cache};
 use crate::{Error, Result};

@@ -81,11 +81,6 @@ impl ClassPrior {
     pub fn as_slice(&self) -> &[f64] {
         &self.0
     }
-
-    /// ln(p_c + 1e-9), what Balanced Softmax adds to the logits (METHOD section 3; float64).
-    pub fn log_adjustment(&self) -> Vec<f64> {
-        self.0.iter().map(|p| (p + 1e-9).ln()).collect()
-    }
 }
 
 /// Many-shot (> 100 training images), medium-shot (20..=100), few-shot (< 20).

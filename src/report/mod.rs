@@ -8,6 +8,7 @@ pub mod published;
 pub mod sim;
 mod table;
 mod template;
+#[cfg(feature = "train")]
 pub mod training;
 
 pub use plot::{
@@ -18,4 +19,4 @@ pub use plot::{
     series::{Mark, Panel, Series, Shape},
     sheet::{ContactSheet, Tile},
 };
-pub use table::{Table, interval, significant};
+pub use table::{Table, aligned, interval, significant};

@@ -56,6 +56,23 @@ impl Table {
     }
 }
 
+/// Rows of cells as a terminal shows them: columns as wide as their widest cell and two spaces apart, the
+/// first aligned left, the others right.
+pub fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |c: usize| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).enumerate().map(|(c, (cell, width))| match c {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
 /// `value` with `digits` significant digits: 0.00123, 1.20, 12.3, 1230; far from one as 1.2e-7.
 pub fn significant(value: f64, digits: usize) -> String {
     if !value.is_finite() {
@@ -91,6 +108,16 @@ mod tests {
         let seen = [0.001234, 9.996, 12.34, 123456.0, 1.2e-7, -0.5, 0.0].map(|v| significant(v, 3));
         assert_eq!(seen, ["0.00123", "10.0", "12.3", "123000", "1.20e-7", "-0.500", "0"]);
         assert_eq!(significant(f64::NAN, 3), "n/a");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["", "ratio"], ["a long label", "1"], ["κ", "12.5 (3)"]];
+        let text = aligned(&rows.map(|row| row.map(String::from)));
+        assert_eq!(
+            text,
+            "                 ratio\na long label         1\nκ             12.5 (3)\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Vanishing gradients of easy pairs: the mean gradient of one anchor over its sorted keys.
 
-use super::{Estimate, FeatureModel, Noise};
+use super::{Estimate, FeatureModel, Noise, setup::check_concentration};
 use crate::contrast::{LossForm, Relation, Temperature, anchor_gradient};
 use crate::rng::{Rng, Streams};
 use crate::{Error, Result};
@@ -24,6 +24,14 @@ pub struct EasyParams {
 }
 
 impl EasyParams {
+    /// Bytes of memory that the simulation takes, roughly and rather too many. A floating-point number:
+    /// sizes that no machine has are not beyond it.
+    pub fn bytes(&self) -> f64 {
+        let keys = self.positives as f64 + self.negatives as f64;
+        // Similarities, gradients and what both are computed in; directions of the classes.
+        48.0 * self.anchors as f64 * keys + 48.0 * self.classes as f64 * (self.dim as f64 + 1.0)
+    }
+
     fn check(&self) -> Result<()> {
         for (what, value, least) in [
             ("positives", self.positives, 1),
@@ -116,11 +124,7 @@ pub fn easy_pairs(
 ) -> Result<EasyPairs> {
     params.check()?;
     let t = Temperature::new(temperature)?;
-    if !(concentration.is_finite() && concentration >= 0.0) {
-        return Err(Error::input(format!(
-            "concentration {concentration}: expected a finite number of at least 0"
-        )));
-    }
+    check_concentration(concentration)?;
     let kappas = vec![concentration; params.classes];
     let model = FeatureModel::new(params.dim, kappas, params.noise, streams);
     let anchors: Vec<AnchorDraw> = (0..params.anchors)

@@ -64,6 +64,21 @@ pub struct Setup {
     weights: Vec<f64>,
 }
 
+/// Features of a larger concentration are all the same in float32 as well, and drawing them by
+/// rejection would not come to an end.
+const MOST_CONCENTRATION: f64 = 1e12;
+
+/// # Errors
+/// [`Error::Input`] for a concentration that features cannot be drawn with.
+pub(super) fn check_concentration(value: f64) -> Result<()> {
+    if (0.0..=MOST_CONCENTRATION).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "concentration {value}: expected a number from 0 to {MOST_CONCENTRATION:e}"
+    )))
+}
+
 impl Setup {
     /// # Errors
     /// [`Error::Input`] naming the parameter that is out of its range.
@@ -81,14 +96,8 @@ impl Setup {
                 return Err(Error::input(format!("{what} {value}: expected at least {least}")));
             }
         }
-        let tail = params.tail_concentration.unwrap_or(0.0);
-        for value in [params.concentration, tail] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::input(format!(
-                    "concentration {value}: expected a finite number of at least 0"
-                )));
-            }
-        }
+        check_concentration(params.concentration)?;
+        check_concentration(params.tail_concentration.unwrap_or(0.0))?;
         Ok(Self { params, temperature, weights })
     }
 
@@ -114,12 +123,25 @@ impl Setup {
 
     /// Number of keys in the queue.
     pub fn queue_keys(&self, source: KeySource) -> usize {
-        let balanced = self.classes() * self.params.keys_per_class;
+        let balanced = self.classes().saturating_mul(self.params.keys_per_class);
         match source {
             KeySource::None => 0,
             KeySource::Fifo => self.params.fifo_keys.unwrap_or(balanced),
             KeySource::ClassBalanced => balanced,
         }
+    }
+
+    /// Bytes of memory that its simulation takes, roughly and rather too many, with `threads` batches at
+    /// work at a time. A floating-point number: sizes that no machine has are not beyond it.
+    pub fn bytes(&self, threads: usize) -> f64 {
+        let p = &self.params;
+        let (classes, dim) = (self.classes() as f64, p.dim as f64);
+        let balanced = classes * p.keys_per_class as f64;
+        let keys = 2.0 * p.batch as f64 + p.fifo_keys.map_or(balanced, |n| balanced.max(n as f64));
+        // Features of the keys twice, their labels, and the similarities and gradients of about 100 anchors.
+        let batch = keys * (8.0 * dim + 640.0);
+        // Directions of the classes and what spreads them; statistics of every batch.
+        40.0 * classes * dim + threads as f64 * batch + 16e3 * p.batches as f64
     }
 
     /// The concentration of each class: the same for all, or falling with ln n_c from the largest

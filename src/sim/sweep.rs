@@ -52,12 +52,15 @@ impl SweepAxis {
     /// # Errors
     /// [`Error::Input`] if the value does not fit the parameter.
     pub fn apply(self, mut params: SetupParams, value: f64) -> Result<SetupParams> {
+        const MOST: f64 = 1e9;
         let whole = || {
-            if value >= 1.0 && value.fract() == 0.0 && value <= 1e9 {
+            if value >= 1.0 && value.fract() == 0.0 && value <= MOST {
                 Ok(value as usize)
             } else {
                 let name = self.name();
-                Err(Error::input(format!("{name}={value}: expected a whole number of at least 1")))
+                Err(Error::input(format!(
+                    "{name}={value}: expected a whole number from 1 to {MOST:e}"
+                )))
             }
         };
         match self {

@@ -32,7 +32,9 @@ pub use tch;
 /// What libtorch says, in one line: the rest is its own call stack. Also for the words of a panic,
 /// which is how tch reports what fails in the middle of an operation.
 pub fn libtorch_failure(text: &str) -> crate::Error {
-    let line = text.lines().next().unwrap_or_default();
+    // A panic shows the text as a literal of Rust: lines end in a backslash and an n there.
+    let line = text.lines().next().unwrap_or_default().split("\\n").next().unwrap_or_default();
+    let line = line.split_once("value: Torch(\"").map_or(line, |(_, words)| words);
     let memory = ["can't allocate memory", "out of memory"].iter().any(|m| line.contains(m));
     let remedy = if memory {
         "; out of memory: take a smaller optim.batch-size or eval.batch-size, or a smaller model"

@@ -61,7 +61,7 @@ fn judge<T>(result: rescom::Result<T>, path: &Path) -> Result<(), TestCaseError>
 }
 
 /// A pickled CIFAR-10 batch of two images.
-fn pickle() -> Vec<u8> {
+pub(crate) fn pickle() -> Vec<u8> {
     let mut file =
         b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03".to_vec();
     file.extend(b"cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87Rq\x05(K\x01K\x02M\x00\x0c\x86");
@@ -100,11 +100,17 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     gz.finish().unwrap()
 }
 
+/// `PROPTEST_CASES` may ask for more cases than `floor`, not for fewer.
+fn at_least(floor: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    ProptestConfig::with_cases(floor.max(asked.unwrap_or(floor)))
+}
+
 /// An image of three by two pixels in IDX form.
 const IDX: [&[u8]; 2] = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3], &[9; 12]];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(at_least(256))]
 
     #[test]
     fn damaged_idx_files(damage in damage()) {
@@ -134,7 +140,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(at_least(64))]
 
     #[test]
     fn damaged_binary_batches(damage in damage(), hundred: bool) {
@@ -185,7 +191,7 @@ const PICTURES: [&str; 7] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(at_least(400))]
 
     #[test]
     fn damaged_pickles(damage in damage(), early in 0..160usize, byte: u8) {
@@ -203,7 +209,7 @@ proptest! {
 
 #[cfg(feature = "train")]
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(at_least(64))]
 
     /// The archive itself, or one member before it is packed.
     #[test]

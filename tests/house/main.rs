@@ -1,5 +1,5 @@
 //! The rules of the house, read from `ARCHITECTURE.md` and checked against the source; what every recipe
-//! that ships must say.
+//! that ships must say; the links of the pages.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -8,12 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod pages;
 mod recipes;
 
 const MAX_LINES: usize = 600;
 /// Modules that every module may use; their own row in the table allows them nothing.
 const FREE: [&str; 2] = ["error", "rng"];
-const NO_FILES: [&str; 5] = ["longtail", "contrast", "sim", "report", "augment"];
+const NO_FILES: [&str; 6] = ["longtail", "contrast", "sim", "results", "report", "augment"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -209,9 +210,17 @@ fn every_module_has_a_row_and_says_what_it_never_does() {
             assert!(text.contains(&named), "ARCHITECTURE.md does not name {named}");
         }
     }
-    for folder in
-        ["analysis", "experiments", "tests", "examples", "benches", "reports", "assets", "scripts"]
-    {
+    for folder in [
+        "analysis",
+        "experiments",
+        "docs",
+        "tests",
+        "examples",
+        "benches",
+        "reports",
+        "assets",
+        "scripts",
+    ] {
         assert!(
             text.contains(&format!("| `{folder}/` |")),
             "ARCHITECTURE.md does not say what {folder}/ is for"
@@ -254,6 +263,29 @@ fn modules_use_only_what_their_row_allows() {
         }
     }
     assert!(wrong.is_empty(), "not allowed by its row in ARCHITECTURE.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_of_the_programs_use_each_other_in_one_direction() {
+    for folder in ["analysis", "experiments"] {
+        let uses: BTreeMap<String, BTreeSet<String>> = files(folder, ".rs")
+            .iter()
+            .map(|path| {
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                (name, names_from_the_root(&code_only(&read(path))))
+            })
+            .collect();
+        for start in uses.keys() {
+            let mut reached: BTreeSet<&String> = BTreeSet::new();
+            let mut open: Vec<&String> = uses[start].iter().collect();
+            while let Some(next) = open.pop() {
+                assert_ne!(next, start, "{folder}/{start}.rs uses itself in a circle");
+                if let Some(further) = uses.get(next).filter(|_| reached.insert(next)) {
+                    open.extend(further);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -356,9 +388,10 @@ fn source_files_stay_short() {
 fn nothing_names_a_place_on_one_machine() {
     let places = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/")];
     let mut paths: Vec<PathBuf> =
-        ["ARCHITECTURE.md", "README.md", "Makefile", "Cargo.toml", "build.rs", "clippy.toml"]
+        ["Makefile", "Cargo.toml", "build.rs", "clippy.toml", "CITATION.cff"]
             .map(PathBuf::from)
             .into();
+    paths.extend(pages::pages());
     paths.retain(|p| root().join(p).exists());
     for folder in
         ["src", "analysis", "experiments", "tests", "examples", "benches", "scripts", ".ci"]

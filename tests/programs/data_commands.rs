@@ -57,7 +57,7 @@ fn a_generated_set_takes_no_folder_that_holds_something_else() {
 fn a_set_on_disk_is_checked_and_summarised() {
     let place = Place::new();
     place.synthesize("set");
-    let check = ["data", "check", "--set", "cifar10", "--data", "set"];
+    let check = ["data", "check", "--dataset", "cifar10", "--data", "set"];
     let e = place.fails(2, &check);
     assert!(e.contains("data_batch_1.bin: 80 images, expected 10000"), "{e}");
     let found = place.json(&[&check[..], &["--unverified", "--json"]].concat());
@@ -70,15 +70,16 @@ fn a_set_on_disk_is_checked_and_summarised() {
     assert!(shown.contains("NOT compared with the published checksums"), "{shown}");
     assert!(shown.contains(found["train"]["sha256"].as_str().unwrap()), "{shown}");
     // `fetch --data` reads the same.
-    let fetch = ["data", "fetch", "--set", "cifar10", "--data", "set", "--unverified", "--json"];
+    let fetch =
+        ["data", "fetch", "--dataset", "cifar10", "--data", "set", "--unverified", "--json"];
     assert_eq!(place.json(&fetch), found);
 
     fs::remove_file(place.path("set/data_batch_4.bin")).unwrap();
     let e = place.fails(2, &[&check[..], &["--unverified"]].concat());
     assert!(e.contains("data_batch_4.bin is not (published: 10000 images, 30730000 bytes)"), "{e}");
     // Nothing is fetched by a check.
-    let e = place.fails(2, &["data", "check", "--set", "cifar100"]);
-    assert!(e.contains("data fetch --set cifar100"), "{e}");
+    let e = place.fails(2, &["data", "check", "--dataset", "cifar100"]);
+    assert!(e.contains("data fetch --dataset cifar100"), "{e}");
     assert!(!place.path("cache").exists());
 }
 
@@ -88,19 +89,20 @@ fn other_idx_files_are_read_where_that_is_asked_for() {
     place.idx("idx", 10);
     for set in ["fashion-mnist", "mnist"] {
         for command in [["data", "check"], ["data", "fetch"]] {
-            let args = [&command[..], &["--set", set, "--data", "idx"]].concat();
+            let args = [&command[..], &["--dataset", set, "--data", "idx"]].concat();
             let e = place.fails(2, &args);
             assert!(e.contains("expected [60000, 28, 28]") && e.contains("--unverified"), "{e}");
             let found = place.json(&[&args[..], &["--unverified", "--json"]].concat());
             assert_eq!(found["train"]["per_class"], serde_json::json!([3u8; 10].to_vec()));
         }
-        let args = ["subset", "make", "--set", set, "--data", "idx", "--imb", "3", "--json"];
+        let args = ["subset", "make", "--dataset", set, "--data", "idx", "--imb", "3", "--json"];
         let made = place.json(&[&args[..], &["--unverified"]].concat());
         assert_eq!(made["counts"][0], 3);
         assert!(place.fails(2, &args).contains("--unverified"));
     }
     place.idx("idx", 11);
-    let e = place.fails(2, &["data", "check", "--set", "mnist", "--data", "idx", "--unverified"]);
+    let e =
+        place.fails(2, &["data", "check", "--dataset", "mnist", "--data", "idx", "--unverified"]);
     assert!(e.contains("label 10 of image 10; expected below 10"), "{e}");
 }
 
@@ -214,7 +216,7 @@ fn pictures_of_a_set_of_folders_and_of_a_list_are_shown() {
     }
     fs::write(place.path("list.txt"), list).unwrap();
     let sources = [
-        &["--set", "cifar10", "--data", "set", "--unverified", "--imb", "4"][..],
+        &["--dataset", "cifar10", "--data", "set", "--unverified", "--imb", "4"][..],
         &["--folders", "tree"],
         &["--list", "list.txt", "--root", "tree"],
     ];
@@ -228,7 +230,7 @@ fn pictures_of_a_set_of_folders_and_of_a_list_are_shown() {
             assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
         }
     }
-    place.fails(2, &["data", "show", "--set", "cifar10", "--folders", "tree"]);
+    place.fails(2, &["data", "show", "--dataset", "cifar10", "--folders", "tree"]);
     assert_eq!(place.run(&["data", "show"]).status.code(), Some(2));
 
     let checked = place.succeeds(&["data", "check-files", "--folders", "tree"]);
@@ -246,7 +248,7 @@ fn what_a_mirror_gives_must_have_the_published_checksum() {
     let place = Place::new();
     let (url, asked) = serve(b"not the archive");
     let base = format!("{url}/sets/");
-    let e = place.fails(1, &["data", "fetch", "--set", "cifar10", "--mirror", &base]);
+    let e = place.fails(1, &["data", "fetch", "--dataset", "cifar10", "--mirror", &base]);
     let asked_for = |name: &str| asked.lock().unwrap().iter().any(|path| path == name);
     assert!(asked_for("/sets/cifar-10-binary.tar.gz") && asked_for("/sets/cifar-10-python.tar.gz"));
     assert!(e.contains("127.0.0.1") && e.contains("not the file expected"), "{e}");
@@ -260,7 +262,7 @@ fn what_a_mirror_gives_must_have_the_published_checksum() {
     }
     assert!(names(&place.cached("cifar10")).is_empty(), "a wrong file was kept");
 
-    let e = place.fails(1, &["data", "fetch", "--set", "fashion-mnist", "--mirror", &base]);
+    let e = place.fails(1, &["data", "fetch", "--dataset", "fashion-mnist", "--mirror", &base]);
     assert!(asked_for("/sets/train-images-idx3-ubyte.gz"));
     for part in
         ["train-images-idx3-ubyte.gz (26421880 bytes)", "fetch ", " from http", "put them into "]
@@ -268,7 +270,7 @@ fn what_a_mirror_gives_must_have_the_published_checksum() {
         assert!(e.contains(part), "{part}: {e}");
     }
     assert!(!place.cached("fashion-mnist").exists());
-    let both = ["data", "fetch", "--set", "cifar10", "--mirror", &base, "--data", "set"];
+    let both = ["data", "fetch", "--dataset", "cifar10", "--mirror", &base, "--data", "set"];
     assert_eq!(place.run(&both).status.code(), Some(2));
 }
 
@@ -280,11 +282,11 @@ fn what_is_damaged_in_the_cache_is_named_and_left_as_it_is() {
     let archive = cached.join("cifar-10-binary.tar.gz");
     fs::write(&archive, "damaged").unwrap();
     let (url, asked) = serve(b"not the archive");
-    let given = ["data", "check", "--set", "cifar10", "--data", archive.to_str().unwrap()];
+    let given = ["data", "check", "--dataset", "cifar10", "--data", archive.to_str().unwrap()];
     assert!(place.fails(2, &given).contains("not a whole .tar.gz"));
     for command in [
-        &["data", "check", "--set", "cifar10"][..],
-        &["data", "fetch", "--set", "cifar10", "--mirror", &url],
+        &["data", "check", "--dataset", "cifar10"][..],
+        &["data", "fetch", "--dataset", "cifar10", "--mirror", &url],
     ] {
         let e = place.fails(2, command);
         assert!(e.contains(&archive.display().to_string()), "{e}");
@@ -296,7 +298,7 @@ fn what_is_damaged_in_the_cache_is_named_and_left_as_it_is() {
     let idx = place.cached("fashion-mnist");
     place.idx(idx.to_str().unwrap(), 10);
     let before = names(&idx);
-    let e = place.fails(2, &["data", "fetch", "--set", "fashion-mnist", "--mirror", &url]);
+    let e = place.fails(2, &["data", "fetch", "--dataset", "fashion-mnist", "--mirror", &url]);
     assert!(e.contains("expected [60000, 28, 28]") && e.contains("out of the cache"), "{e}");
     assert_eq!(names(&idx), before);
     assert!(asked.lock().unwrap().is_empty(), "something was fetched over it");
@@ -304,10 +306,10 @@ fn what_is_damaged_in_the_cache_is_named_and_left_as_it_is() {
     // Of a set that is not whole, what is there stays.
     fs::remove_file(idx.join(&before[0])).unwrap();
     fs::write(idx.join("notes.txt"), "mine").unwrap();
-    place.fails(1, &["data", "fetch", "--set", "fashion-mnist", "--mirror", &url]);
+    place.fails(1, &["data", "fetch", "--dataset", "fashion-mnist", "--mirror", &url]);
     assert_eq!(names(&idx).len(), before.len());
     assert_eq!(fs::read(idx.join("notes.txt")).unwrap(), b"mine");
-    let e = place.fails(2, &["data", "fetch", "--set", "cifar10", "--mirror", "not a url"]);
+    let e = place.fails(2, &["data", "fetch", "--dataset", "cifar10", "--mirror", "not a url"]);
     assert!(e.contains("such as https://"), "{e}");
 }
 
@@ -349,12 +351,12 @@ fn options_that_would_do_nothing_are_refused() {
     for (args, words) in [
         (&["data", "show", "--folders", "f", "--imb", "5"][..], "need --set"),
         (&["data", "show", "--folders", "f", "--unverified"], "need --set"),
-        (&["data", "show", "--set", "cifar10", "--root", "f"], "--root belongs to --list"),
-        (&["data", "show", "--set", "cifar10", "--views", "100000"], "4000 views in all"),
-        (&["data", "show", "--set", "cifar10", "--images", "0"], "at least one image"),
+        (&["data", "show", "--dataset", "cifar10", "--root", "f"], "--root belongs to --list"),
+        (&["data", "show", "--dataset", "cifar10", "--views", "100000"], "4000 views in all"),
+        (&["data", "show", "--dataset", "cifar10", "--images", "0"], "at least one image"),
         (&["data", "synthesize", "--out", "s", "--train", "0"], "0 train images per class"),
         (&["data", "synthesize", "--out", "s", "--train", "1000000000000"], "expected 1 to 10000"),
-        (&["data", "check", "--set", "cifar10"], "not whole in the cache, "),
+        (&["data", "check", "--dataset", "cifar10"], "not whole in the cache, "),
     ] {
         let e = place.fails(2, args);
         assert!(e.contains(words), "{args:?}: {e}");

@@ -52,6 +52,19 @@ fn text_shows_the_cache_and_what_lies_in_it() {
 }
 
 #[test]
+fn without_a_home_the_rest_is_found_all_the_same() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rescom-repro"));
+    let output = command.args(["doctor", "--json"]).env_remove("HOME").env_remove("XDG_CACHE_HOME");
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["cache"].is_null() && found["devices"][0] == "cpu", "{found}");
+    let remedies = found["remedies"].as_array().unwrap();
+    let cache = remedies.iter().filter(|r| r.as_str().unwrap().starts_with("cache: "));
+    assert_eq!(cache.count(), 1, "{found}");
+}
+
+#[test]
 fn unknown_options_are_bad_usage() {
     let cache = tempfile::tempdir().unwrap();
     assert_eq!(doctor(cache.path(), &["--jsn"]).status.code(), Some(2));

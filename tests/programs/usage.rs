@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::program::{failed, repro, sweep, text};
+use crate::program::{TINY, failed, repro, sweep, text};
 
 const NAME: &str = env!("CARGO_BIN_EXE_rescom-repro");
 
@@ -15,7 +15,13 @@ fn arguments_that_do_not_fit_are_one_line_and_exit_code_2() {
     for (args, word) in [
         (&["cifar", "--imbalance", "10"][..], "--imbalance"),
         (&["cifar", "--imb", "ten"], "'ten' for '--imb"),
-        (&["fashion-mnist", "--class-order", "random"], "natural, reversed, seeded"),
+        (&["fashion-mnist", "--class-order", "random"], "natural, reversed or seeded:N"),
+        (&["cifar", "--class-order", "seeded:-1"], "natural, reversed or seeded:N"),
+        // The data set had been named with --set, which is KEY=VALUE everywhere else.
+        (&["data", "fetch", "--set", "cifar10"], "named with --dataset"),
+        (&["data", "check", "--set=cifar10"], "named with --dataset"),
+        (&["data", "show", "--set", "cifar10"], "named with --dataset"),
+        (&["subset", "make", "--set", "cifar10"], "named with --dataset"),
         (&["train"], "'train'"),
         (&["evaluate"], "<RUN>"),
     ] {
@@ -94,4 +100,116 @@ fn steps_of_the_rate_after_the_last_epoch_are_remarked_on() {
     let few = remark(&["--set", "optim.epochs=20"]);
     assert!(few.contains("--set optim.milestones=[16,18]") && few.lines().count() == 1, "{few}");
     assert_eq!(remark(&["--set", "optim.epochs=20", "--schedule", "as-released"]), "");
+}
+
+/// A plan that needs no data.
+fn plan(args: &[&str]) -> std::process::Output {
+    repro(&[&args[..1], &["--dry-run=plan", "--json", "--methods", "ce"], &args[1..]].concat())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn every_sweep_takes_a_class_order_and_a_seeded_one_says_its_seed() {
+    for command in ["fashion-mnist", "cifar"] {
+        let output = plan(&[command, "--imb", "10", "--class-order", "seeded:7"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let line = text(&output.stdout).lines().next().unwrap().to_owned();
+        let run: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(run["id"].as_str().unwrap().contains("-seeded-7-ce-"), "{run}");
+        let data = &run["recipe"]["data"];
+        assert_eq!(data["class-order"], "seeded:7");
+        let bare = failed(&plan(&[command, "--class-order", "seeded"]), 2);
+        assert!(bare.contains("seeded:N, for example seeded:0"), "{bare}");
+    }
+    // Image lists say themselves which class is the head.
+    for command in ["imagenet-lt", "inat18", "places-lt"] {
+        assert!(plan(&[command, "--class-order", "natural"]).status.success());
+        let other = failed(&plan(&[command, "--class-order", "reversed"]), 2);
+        assert!(other.contains(command) && other.contains("--class-order"), "{other}");
+    }
+}
+
+#[test]
+fn what_an_option_and_set_both_say_is_refused_with_both_named() {
+    for (args, option) in [
+        (&["--set", "method.name=rescom"][..], "--methods"),
+        (&["--seeds", "5", "--set", "run.seed=3"], "--seeds"),
+        (&["--set", "data.imbalance-factor=7"], "--imb"),
+        (&["--class-order", "natural", "--set", "data.class-order=reversed"], "--class-order"),
+        (&["--precision", "bf16", "--set", "run.precision=fp32"], "--precision"),
+        (&["--schedule", "as-released", "--set", "optim.lr-mode=as-described"], "--schedule"),
+    ] {
+        let stderr = failed(&plan(&[&["fashion-mnist"], args].concat()), 2);
+        let set = format!("--set {}", args[args.len() - 1]);
+        assert!(stderr.contains(option) && stderr.contains(&set), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_overlong_value_is_quoted_in_part() {
+    let long = "9".repeat(3000);
+    for args in [
+        ["--set".to_owned(), format!("model.projection-dim={long}")],
+        ["--set".to_owned(), long.clone()],
+        ["--imb".to_owned(), format!("x{long}")],
+        ["--device".to_owned(), long.clone()],
+        ["--preset".to_owned(), long],
+    ] {
+        let output = plan(&["fashion-mnist", &args[0], &args[1]]);
+        let stderr = failed(&output, 2);
+        assert!(stderr.len() < 700 && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+/// A sweep goes on where nobody can read what it says.
+#[test]
+fn standard_error_that_is_full_closed_or_left_stops_no_sweep() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    for (number, end) in ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true"].into_iter().enumerate() {
+        let tmp = tempfile::tempdir().unwrap();
+        let out = tmp.path().join(format!("{number}"));
+        let args = TINY.join(" ");
+        let script = format!(
+            "{NAME} fashion-mnist --imb 2,4 --methods ce {args} --set optim.epochs=1 --out {} {end}; echo ${{PIPESTATUS[0]}}",
+            out.display()
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        let stdout = text(&output.stdout);
+        assert_eq!(stdout.lines().last(), Some("0"), "{end}: {stdout}");
+        assert!(out.join("report.md").is_file(), "{end}");
+    }
+}
+
+#[test]
+fn help_that_is_lost_is_a_failure() {
+    if cfg!(target_os = "linux") {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = repro(&["cifar", "--help"]).stdout(Stdio::from(full)).output().unwrap();
+        assert!(failed(&output, 1).contains("standard output"));
+        let script = format!("{NAME} cifar --help | true; echo ${{PIPESTATUS[0]}}");
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(text(&output.stdout), "0\n");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_whose_name_is_no_utf_8_takes_a_sweep() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let tmp = tempfile::tempdir().unwrap();
+    let out = tmp.path().join(std::ffi::OsStr::from_bytes(b"no-utf8-\xff"));
+    let args = ["--imb", "4", "--methods", "ce", "--set", "optim.epochs=1"];
+    let output = sweep(&out, &args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(out.join("fashion-mnist-imb4-ce-seed0/record.json").is_file());
+}
+
+#[test]
+fn more_threads_than_a_machine_has_use_for_are_capped() {
+    let output = plan(&["fashion-mnist", "--threads", "5000"]);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success() && stderr.contains("note: --threads 5000: "), "{stderr}");
 }

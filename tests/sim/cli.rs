@@ -2,7 +2,7 @@
 
 use rescom::sim::{Estimate, log_log_slope};
 use serde_json::Value;
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::common::{json, rescom_sim};
 
@@ -194,6 +194,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
     write("list.txt", "a.png 0\nb.png one\n");
     write("blank.csv", "class,count\n\n0,5\n\n1,five\n");
     write("three.csv", "class,count\n0,5,7\n");
+    write("label.txt", "a.png 1000000\n");
     write("huge.csv", "class,count\n0,18446744073709551615\n1,1\n");
     let dual = |args: &[&'static str]| [&["dual-imbalance"], args].concat();
     let easy = |args: &[&'static str]| [&["easy-pairs"], args].concat();
@@ -240,6 +241,32 @@ fn bad_input_is_one_line_and_exit_code_2() {
         ),
         (dual(&["--sweep", "keys=5", "--sweep", "none"]), "--sweep none: stands alone"),
         (easy(&["--negatives", "0"]), "negatives 0"),
+        // Sizes that no machine has, and numbers at which nothing would come to an end.
+        (dual(&["--dim", "100000000000000"]), "--dim 100000000000000"),
+        (dual(&["--batch", "100000000000000"]), "--batch 100000000000000"),
+        (dual(&["--keys-per-class", "100000000000000"]), "--keys-per-class 100000000000000"),
+        (dual(&["--fifo-keys", "100000000000000"]), "--fifo-keys 100000000000000"),
+        (dual(&["--batches", "100000000000000"]), "--batches 100000000000000"),
+        (dual(&["--classes", "100000000000000"]), "--classes 100000000000000: expected at most"),
+        (dual(&["--sweep", "dim=1e9"]), "--dim 1000000000,"),
+        (dual(&["--concentration", "1e18"]), "expected a number from 0 to 1e12"),
+        (dual(&["--tail-concentration", "1e18"]), "expected a number from 0 to 1e12"),
+        (dual(&["--stages", "1e30"]), "expected a number from 0 to 1e12"),
+        (
+            dual(&["--sweep", "batch=1e10"]),
+            "batch=10000000000: expected a whole number from 1 to 1e9",
+        ),
+        (
+            dual(&["--profile", "list:label.txt"]),
+            "line 1: expected \"path label\" with a label from 0",
+        ),
+        (dual(&["--profile", "places-lt", "--stages", "3"]), "--stages 3: the counts of places-lt"),
+        (easy(&["--dim", "100000000000000"]), "--dim 100000000000000"),
+        (easy(&["--positives", "100000000000000"]), "--positives 100000000000000"),
+        (easy(&["--negatives", "100000000000000"]), "--negatives 100000000000000"),
+        (easy(&["--anchors", "100000000000000"]), "--anchors 100000000000000"),
+        (easy(&["--classes", "100000000000000"]), "--classes 100000000000000"),
+        (easy(&["--stages", "1e30"]), "expected a number from 0 to 1e12"),
         (easy(&["--tail-concentration", "3"]), "--tail-concentration"),
     ] {
         let out = rescom_sim(&args, folder.path());
@@ -332,4 +359,76 @@ fn assert_slopes(result: &Value, sweep: &[&str]) {
             }
         }
     }
+}
+
+/// Runs the program with an end of a shell's line behind it; exit code and standard error.
+fn in_shell(line: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        format!("{} {line}; echo ${{PIPESTATUS[0]}} >&3", env!("CARGO_BIN_EXE_rescom-sim"));
+    let script = format!("exec 3>code; {script}");
+    let output =
+        Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let code = std::fs::read_to_string(folder.path().join("code")).unwrap();
+    (code.trim().to_owned(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn output_that_is_lost_is_a_failure_and_words_that_are_lost_are_none() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let study = "easy-pairs --anchors 4 --dim 8 --threads 5000";
+    for (line, code, said) in [
+        (format!("{study} --json >&-"), "1", "standard output"),
+        (format!("{study} --json >/dev/full"), "1", "standard output"),
+        ("--help >/dev/full".to_owned(), "1", "standard output"),
+        (format!("{study} --json >/dev/null"), "0", "note: --threads 5000: "),
+        (format!("{study} --json | true"), "0", ""),
+        ("--help | true".to_owned(), "0", ""),
+        (format!("{study} 2>/dev/full >&2"), "1", ""),
+        (format!("{study} --json 2>/dev/full >/dev/null"), "0", ""),
+        (format!("{study} --json 2>&- >/dev/null"), "0", ""),
+        (format!("{study} --stages x 2>/dev/full"), "2", ""),
+    ] {
+        let (found, stderr) = in_shell(&line);
+        assert_eq!(found, code, "{line}: {stderr}");
+        assert!(stderr.contains(said) && !stderr.contains("panicked"), "{line}: {stderr}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_whose_name_is_no_utf_8_takes_a_report() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join(std::ffi::OsStr::from_bytes(b"no-utf8-\xff"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rescom-sim"));
+    let output = command.args(["easy-pairs", "--anchors", "4", "--dim", "8", "--out"]).arg(&out);
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.join("report.md").is_file());
+}
+
+#[test]
+fn the_terminal_shows_labels_whole_and_both_programs_help_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        rescom_sim(&[&["dual-imbalance", "--no-queue"], &SMALL[..]].concat(), folder.path());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for label in [
+        "class-balanced queue + mining",
+        "class-balanced loss + mining",
+        "no queue, class-balanced loss",
+    ] {
+        assert!(text.contains(label), "{label}: {text}");
+    }
+    let help = |args: &[&str]| String::from_utf8(rescom_sim(args, folder.path()).stdout).unwrap();
+    assert!(help(&["--help"]).contains("Example:\n  rescom-sim dual-imbalance"));
+    for heading in
+        ["Class counts:", "Features:", "Batch and queue:", "Loss:", "Simulation:", "Output:"]
+    {
+        assert!(help(&["dual-imbalance", "--help"]).contains(heading), "{heading}");
+    }
+    assert!(help(&["completions", "bash"]).contains("complete -F _rescom-sim"));
 }

@@ -25,7 +25,7 @@ fn logit_adjustment_equals_its_reference() {
     let got = gradients::of_logits(&loss, &given, &of);
     let y: Vec<usize> = y.iter().map(|&y| y as usize).collect();
     let logits = ArrayView2::from_shape((ROWS, CLASSES), &logits).unwrap();
-    let (value, gradient) = contrast::logit_adjustment(logits, &y, &counts, 1.0);
+    let (value, gradient) = contrast::logit_adjustment(&logits, &y, &counts, 1.0);
     assert!((got["loss"].to_f64()[0] - value).abs() < 1e-13);
     for (g, w) in got["grad_logits"].to_f64().iter().zip(&gradient) {
         assert!((g - w).abs() < 1e-14, "{g} {w}");

@@ -116,6 +116,23 @@ fn the_loss_of_a_recipe_is_the_one_put_together_by_hand() {
 }
 
 #[test]
+fn a_loss_of_the_first_view_has_no_gradient_in_the_second() {
+    let inputs = inputs();
+    let (logits, of) = (&inputs["logits"], &inputs["labels"]);
+    let first = gradients::of_logits(&FirstView(CrossEntropy), logits, of);
+    let both = gradients::of_logits(&CrossEntropy, logits, of);
+    let grad = |of: &HostTensors| of["grad_logits"].to_f64();
+    let (first, both) = (grad(&first), grad(&both));
+    let (seen, unseen) = first.split_at(HALF * CLASSES);
+    assert!(unseen.iter().all(|&g| g == 0.0), "{unseen:?}");
+    // The mean is over half as many rows.
+    for (g, b) in seen.iter().zip(&both) {
+        assert!((g - 2.0 * b).abs() < 1e-15, "{g} {b}");
+    }
+    assert!(both[HALF * CLASSES..].iter().any(|&g| g != 0.0));
+}
+
+#[test]
 fn keys_are_the_same_wherever_they_come_from() {
     let inputs = inputs();
     let (given, ring, fifo) = keys();

@@ -196,3 +196,44 @@ fn archives_of_both_forms_are_read() {
         }
     }
 }
+
+#[cfg(feature = "train")]
+#[test]
+fn an_archive_is_read_to_its_checksum() {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("cifar-10-batches-bin");
+    synthetic(Cifar::Ten).write(&bin).unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_dir_all("set", &bin).unwrap();
+    // Stored, not compressed: a bit that flips is a pixel that changes, and nothing but the sum tells.
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    std::io::Write::write_all(&mut gz, &tar.into_inner().unwrap()).unwrap();
+    let whole = gz.finish().unwrap();
+    let path = dir.path().join("cifar-10.tar.gz");
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        Cifar::Ten.read(&path, Check::Format).map(drop).map_err(|e| e.to_string())
+    };
+    read(&whole).unwrap();
+    let refused = |bytes: &[u8]| {
+        let e = read(bytes).unwrap_err();
+        assert!(e.contains("not a whole .tar.gz"), "{e}");
+    };
+    for at in [whole.len() / 2, whole.len() / 3, whole.len() - 6, whole.len() - 1] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 4;
+        refused(&flipped);
+    }
+    for cut in [1, 4, 8, 9, 600] {
+        refused(&whole[..whole.len() - cut]);
+    }
+    // What is quoted of a foreign header is one line.
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut tar::Header::new_gnu(), "train\n", std::io::empty()).unwrap();
+    let mut bytes = tar.into_inner().unwrap();
+    bytes[148..156].copy_from_slice(b"\nbroken ");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, &bytes).unwrap();
+    let e = read(&gz.finish().unwrap()).unwrap_err();
+    assert!(e.contains("not a whole .tar.gz") && !e.contains('\n'), "{e}");
+}

@@ -1,4 +1,4 @@
-//! The JSON of `rescom-sim dual-imbalance` (documented in analysis/FORMATS.md).
+//! The JSON of `rescom-sim dual-imbalance` (documented in docs/formats.md).
 
 use crate::{
     report::sim::{

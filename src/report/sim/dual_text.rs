@@ -4,7 +4,7 @@ use crate::{
     Result,
     contrast::LossForm,
     report::{
-        Table, significant,
+        Table, aligned, significant,
         sim::{
             dual_json::group_pair_frequency,
             easy::EasySection,
@@ -45,23 +45,18 @@ pub fn dual_summary(results: &DualResults) -> String {
         if frequency.len() > 10 { " ..." } else { "" },
     );
     out += "head-to-tail ratio of gradient mass, 95 % interval (pair-frequency heuristic)\n";
-    let title = |s: &str| format!("{s:<30}");
-    out += &format!("{:<24}{}\n", "", LEADING.map(|(_, name)| title(name)).concat());
-    for cell in ablation(results) {
-        let name = format!(
-            "{}{}",
-            remedy(cell.balanced_loss, cell.source),
-            if cell.mined { " + mining" } else { "" }
-        );
-        out += &format!("{name:<24.23}");
-        for (s, _) in LEADING {
+    let header = ["", LEADING[0].1, LEADING[1].1, LEADING[2].1].map(String::from);
+    let rows = ablation(results).into_iter().map(|cell| {
+        let mining = if cell.mined { " + mining" } else { "" };
+        let value = |s: Statistic| {
             let theory = heuristic_ratio(&results.setup, s, cell.balanced_loss, cell.source);
             let theory = theory.map_or(String::new(), |t| format!(" ({})", significant(t, 3)));
-            out += &title(&format!("{}{theory}", measured(cell.ratio(s))));
-        }
-        out = out.trim_end().to_string() + "\n";
-    }
-    out
+            format!("{}{theory}", measured(cell.ratio(s)))
+        };
+        let [a, b, c] = LEADING.map(|(s, _)| value(s));
+        [format!("{}{mining}", remedy(cell.balanced_loss, cell.source)), a, b, c]
+    });
+    out + &aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }
 
 /// One row per cell of the ablation: what was measured of each statistic, and its theory.

@@ -9,17 +9,18 @@ use crate::{
     report::{
         Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
         training::{
-            cells::{Arm, Cell, Group},
+            cells::{Cell, Group},
             plots::{dodge, fitted, in_percent},
             style::styled,
             tables::factor_text,
         },
     },
+    results::Arm,
 };
 
 /// Accuracy against the imbalance factor, or method beside method for a single factor; published
 /// points beside ours.
-pub(crate) fn figure(group: &Group<'_>) -> Result<Rendered> {
+pub(crate) fn figure(group: &Group) -> Result<Rendered> {
     match group.factors()[..] {
         [factor] => by_method(group, factor),
         _ => by_factor(group),
@@ -52,25 +53,25 @@ pub(crate) struct SeedsOf {
 }
 
 /// What holds for the runs that [`figure`] shows.
-pub(crate) fn caption(group: &Group<'_>) -> AccuracyCaption {
+pub(crate) fn caption(group: &Group) -> AccuracyCaption {
     let several_factors = group.factors().len() > 1;
     AccuracyCaption {
         several_factors,
-        several_seeds: group.cells.iter().any(|c| c.runs.len() > 1),
+        several_seeds: group.cells.iter().any(|c| c.seeds > 1),
         shifted: several_factors && group.arms().len() > 1,
         published: group.arms().iter().any(|arm| !rings(group, arm).is_empty()),
         unlike_seeds: unlike_seeds(group),
     }
 }
 
-fn unlike_seeds(group: &Group<'_>) -> Vec<SeedsAt> {
+fn unlike_seeds(group: &Group) -> Vec<SeedsAt> {
     if !group.uneven() {
         return Vec::new();
     }
     let at = |factor: f64| {
         let mut by_n: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for cell in group.at(factor) {
-            by_n.entry(cell.runs.len()).or_default().push(cell.arm.to_string());
+            by_n.entry(cell.seeds).or_default().push(cell.arm.to_string());
         }
         let several = by_n.len() > 1;
         let one = |(seeds, arms): (usize, Vec<String>)| SeedsOf {
@@ -83,12 +84,12 @@ fn unlike_seeds(group: &Group<'_>) -> Vec<SeedsAt> {
 }
 
 /// Published numbers of an arm at the group's factors.
-fn rings(group: &Group<'_>, arm: &Arm) -> Vec<(f64, f64)> {
+fn rings(group: &Group, arm: &Arm) -> Vec<(f64, f64)> {
     let at = |factor: f64| Some((factor, group.published(arm, factor)?.top1));
     group.factors().into_iter().filter_map(at).collect()
 }
 
-fn by_factor(group: &Group<'_>) -> Result<Rendered> {
+fn by_factor(group: &Group) -> Result<Rendered> {
     let (arms, factors) = (group.arms(), group.factors());
     // Error bars of one factor stand beside each other; the scale is logarithmic.
     let decades = |pair: &[f64]| (pair[1] / pair[0]).log10();
@@ -99,7 +100,7 @@ fn by_factor(group: &Group<'_>) -> Result<Rendered> {
     for (i, arm) in arms.iter().enumerate() {
         let place = |factor: f64| factor * 10f64.powf(dodge(i, arms.len(), room));
         let points = factors.iter().filter_map(|&factor| {
-            let top1 = group.cell(arm, factor)?.last(|e| Some(e.top1))?;
+            let top1 = group.cell(arm, factor)?.last("top1")?;
             Some((place(factor), in_percent(top1)))
         });
         all.push(styled(group, arm, points.collect(), Mark::LineDots));
@@ -120,8 +121,8 @@ fn by_factor(group: &Group<'_>) -> Result<Rendered> {
 }
 
 /// " (n = 1-3)" where cells have different numbers of seeds.
-fn seeds_at(group: &Group<'_>, factor: f64) -> String {
-    let sizes = || group.at(factor).map(|c| c.runs.len());
+fn seeds_at(group: &Group, factor: f64) -> String {
+    let sizes = || group.at(factor).map(|c| c.seeds);
     match (group.uneven(), sizes().min(), sizes().max()) {
         (true, Some(low), Some(high)) if low == high => format!(" (n = {low})"),
         (true, Some(low), Some(high)) => format!(" (n = {low}–{high})"),
@@ -129,16 +130,16 @@ fn seeds_at(group: &Group<'_>, factor: f64) -> String {
     }
 }
 
-fn by_method(group: &Group<'_>, factor: f64) -> Result<Rendered> {
-    let cells: Vec<&Cell<'_>> = group.at(factor).collect();
+fn by_method(group: &Group, factor: f64) -> Result<Rendered> {
+    let cells: Vec<&Cell> = group.at(factor).collect();
     let mut all = Vec::new();
     for (i, cell) in cells.iter().enumerate() {
-        let Some(top1) = cell.last(|e| Some(e.top1)) else { continue };
+        let Some(top1) = cell.last("top1") else { continue };
         let point = vec![(i as f64, in_percent(top1))];
         all.push(Series { name: String::new(), ..styled(group, &cell.arm, point, Mark::Dots) });
     }
     let ring =
-        |(i, cell): (usize, &&Cell<'_>)| Some((i as f64, group.published(&cell.arm, factor)?.top1));
+        |(i, cell): (usize, &&Cell)| Some((i as f64, group.published(&cell.arm, factor)?.top1));
     let known: Vec<_> = cells.iter().enumerate().filter_map(ring).collect();
     if !known.is_empty() {
         all.push(Series::new("published, same encoder", known, colors::BLACK, Mark::Rings));
@@ -157,9 +158,9 @@ fn by_method(group: &Group<'_>, factor: f64) -> Result<Rendered> {
     render(&Lines { panel_size, ..Lines::row(vec![panel]) })
 }
 
-fn named(group: &Group<'_>, cell: &Cell<'_>) -> String {
+fn named(group: &Group, cell: &Cell) -> String {
     match group.uneven() {
-        true => format!("{} (n = {})", cell.arm, cell.runs.len()),
+        true => format!("{} (n = {})", cell.arm, cell.seeds),
         false => cell.arm.to_string(),
     }
 }

@@ -13,15 +13,17 @@ use crate::{
         template::render,
         training::{
             Files,
-            cells::{FinishedRun, Group},
+            cells::Group,
             section::{SectionContext, section, set_title},
-            tables::{backbone, runs_table},
+            tables::backbone,
         },
     },
+    results::{FinishedRun, Frames, samples},
     run::{Mark, Replaced, RunRecord},
 };
 
-/// The report of `runs`: `report.md`, `runs.csv`, each table as CSV and each figure as PNG and SVG.
+/// The report of `runs`: `report.md`, each figure as PNG and SVG, and the tables of the runs
+/// ([`Frames::files`]) that every number in it is computed from.
 /// Runs are averaged over seeds only; each data set in each class order has its own section.
 ///
 /// # Errors
@@ -31,18 +33,22 @@ pub fn training_report(runs: &[FinishedRun]) -> Result<Files> {
     if runs.is_empty() {
         return Err(Error::input("report: no finished run; train first, or name another folder"));
     }
-    let groups = Group::all(runs)?;
+    let mut frames = Frames::of(runs)?;
+    let (groups, samples) = (Group::all(runs, &frames)?, samples(runs)?);
     let mut files = Files::new();
     let records: Vec<&RunRecord> = runs.iter().map(|r| &r.record).collect();
     let mut sections = Vec::new();
     for group in &groups {
-        let (context, written) = section(group)?;
-        sections.push(context);
-        files.extend(written);
+        let section = section(group, &samples)?;
+        sections.push(section.context);
+        files.extend(section.files);
+        for (run, places) in &section.places {
+            frames.add_picture(run, places)?;
+        }
     }
     let text = render("training.md.j2", &TrainingContext::new(&records, &groups, sections)?)?;
     files.insert(0, ("report.md".into(), text.into_bytes()));
-    files.push(("runs.csv".into(), runs_table(runs).csv().into_bytes()));
+    files.extend(frames.files()?);
     Ok(files)
 }
 
@@ -70,7 +76,7 @@ struct TrainingContext {
 impl TrainingContext {
     fn new(
         records: &[&RunRecord],
-        groups: &[Group<'_>],
+        groups: &[Group],
         sections: Vec<SectionContext>,
     ) -> Result<Self> {
         let seconds: f64 = records.iter().map(|r| r.seconds).sum();
@@ -117,10 +123,10 @@ struct Seeds {
 }
 
 impl Seeds {
-    fn of(records: &[&RunRecord], groups: &[Group<'_>]) -> Self {
+    fn of(records: &[&RunRecord], groups: &[Group]) -> Self {
         let seeds: BTreeSet<u64> = records.iter().map(|r| r.recipe.run.seed).collect();
         let list: Vec<String> = seeds.iter().map(u64::to_string).collect();
-        let sizes = groups.iter().flat_map(|g| g.cells.iter().map(|c| c.runs.len()));
+        let sizes = groups.iter().flat_map(|g| g.cells.iter().map(|c| c.seeds));
         Self {
             only_one: seeds.len() == 1,
             number: seeds.len(),

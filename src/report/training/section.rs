@@ -8,48 +8,49 @@ use crate::{
     Result,
     longtail::ClassOrder,
     report::{
-        Rendered, Table,
+        Rendered,
         training::{
             Files,
             ablation::{self, AblationContext},
             accuracy::{self, AccuracyCaption},
-            cells::Group,
+            cells::{ClassRow, Group},
             comparison,
             curves::{self, CurvesCaption},
             diagnostics::{self, ReliabilityCaption},
             easy::{self, EasyCaption},
+            embedding::{self, Place, Samples},
             features::{self, SimilarityCaption},
-            numeric,
             plots::{self, ClassesCaption},
-            settings,
             tables::{self, factor_text},
         },
     },
-    run::{DataSetId, RunRecord},
+    results::query,
+    run::DataSetId,
 };
 
-/// Files under construction. Every table is written as CSV, every figure as PNG and SVG.
+/// Figures under construction, each written as PNG and SVG.
 struct Written {
     stem: String,
     files: Files,
+    places: Places,
 }
 
 impl Written {
-    fn csv(&mut self, name: &str, table: &Table) {
-        self.files.push((format!("{}{name}.csv", self.stem), table.csv().into_bytes()));
-    }
-
     fn figure(&mut self, name: &str, rendered: Rendered) {
         let stem = &self.stem;
         self.files.push((format!("{stem}{name}.png"), rendered.png));
         self.files.push((format!("{stem}{name}.svg"), rendered.svg.into_bytes()));
     }
+}
 
-    /// The table as CSV, and as text for the report.
-    fn table(&mut self, name: &str, table: &Table) -> String {
-        self.csv(name, table);
-        table.markdown()
-    }
+/// The runs in the t-SNE picture and the places of their images.
+type Places = Vec<(String, Vec<Place>)>;
+
+/// A group's part of the report: what its text speaks of, its figures, its places in the picture.
+pub(crate) struct Section {
+    pub(crate) context: SectionContext,
+    pub(crate) files: Files,
+    pub(crate) places: Places,
 }
 
 /// What the template asks for of one group.
@@ -128,29 +129,31 @@ pub(crate) fn set_title(set: DataSetId) -> &'static str {
     }
 }
 
-/// What the report says of `group`, and its files.
-pub(crate) fn section(group: &Group<'_>) -> Result<(SectionContext, Files)> {
+/// The part of the report that shows `group`.
+pub(crate) fn section(group: &Group, samples: &Samples<'_>) -> Result<Section> {
     let stem = format!("{}-{}-", group.set.name(), group.order.label());
-    let mut out = Written { stem: stem.clone(), files: Files::new() };
-    let settings_table = group.settings.table().map(|table| out.table("settings", &table));
+    let mut out = Written { stem: stem.clone(), files: Files::new(), places: Places::new() };
+    let settings_table = tables::settings_table(group)?.map(|table| table.markdown());
     let alike = settings_table.is_none();
-    let unlike_keys = if alike { settings::unlike(group.runs())? } else { Vec::new() };
-    out.csv("accuracy", &numeric::accuracy(group));
+    let unlike_keys = if alike { query::unlike(&group.frames)? } else { Vec::new() };
     out.figure("accuracy", accuracy::figure(group)?);
-    let published_table = tables::published_table(group).map(|t| out.table("published", &t));
-    out.csv("groups", &numeric::groups(group));
-    let paired_table = comparison::paired_table(group).map(|t| t.markdown());
-    if paired_table.is_some() {
-        out.csv("paired", &comparison::paired_csv(group));
+    let ablation = ablation::context(group);
+    if ablation.is_some() {
+        out.figure("ablation", ablation::ablation_bars(group)?);
     }
-    let ablation = modules(group, &mut out)?;
-    let confusion = classes(group, &mut out)?;
-    let reliability = calibration(group, &mut out)?;
+    out.figure("classes", plots::accuracy_by_class(group)?);
+    let confusion =
+        diagnostics::confusion(group)?.map(|rendered| out.figure("confusion", rendered));
+    let reliability = diagnostics::reliability(group)?.map(|rendered| {
+        out.figure("reliability", rendered);
+        diagnostics::reliability_caption(group)
+    });
+    out.figure("curves", curves::figure(group)?);
     let context = SectionContext {
         data_set: set_title(group.set),
         class_order: group.order.label(),
         stem,
-        smallest_factor: factor_text(group.cells[0].imbalance_factor),
+        smallest_factor: factor_text(group.factors().first().copied().unwrap_or(1.0)),
         largest_factor: factor_text(diagnostics::shown_factor(group)),
         order_decides: (group.set, group.order) == (DataSetId::FashionMnist, ClassOrder::Natural),
         classes_named: classes_named(group),
@@ -159,117 +162,63 @@ pub(crate) fn section(group: &Group<'_>) -> Result<(SectionContext, Files)> {
         accuracy_table: tables::main_table(group).markdown(),
         unchosen: unchosen(group),
         accuracy: accuracy::caption(group),
-        published_table,
+        published_table: tables::published_table(group).map(|table| table.markdown()),
         groups_table: tables::groups_table(group).markdown(),
-        paired_table,
+        paired_table: comparison::paired_table(group).map(|table| table.markdown()),
         ablation,
         classes: plots::class_caption(group),
-        confusion,
+        confusion: confusion.is_some(),
         reliability,
         curves: curves::caption(group),
-        features: trained_features(group, &mut out)?,
-        time_table: out.table("time", &tables::time_table(group)),
+        features: trained_features(group, samples, &mut out)?,
+        time_table: tables::time_table(group).markdown(),
     };
-    Ok((context, out.files))
-}
-
-fn modules(group: &Group<'_>, out: &mut Written) -> Result<Option<AblationContext>> {
-    let context = ablation::context(group);
-    if context.is_some() {
-        out.csv("ablation", &ablation::ablation_csv(group));
-        out.figure("ablation", ablation::ablation_bars(group)?);
-    }
-    Ok(context)
-}
-
-/// Whether there is a confusion to show.
-fn classes(group: &Group<'_>, out: &mut Written) -> Result<bool> {
-    out.figure("classes", plots::accuracy_by_class(group)?);
-    out.csv("classes", &numeric::classes(group));
-    let confusion = diagnostics::confusion(group)?;
-    let shown = confusion.is_some();
-    if let Some(rendered) = confusion {
-        out.figure("confusion", rendered);
-        out.csv("confusion", &diagnostics::confusion_table(group));
-    }
-    Ok(shown)
-}
-
-/// What is said of the reliability, if there is any to show.
-fn calibration(group: &Group<'_>, out: &mut Written) -> Result<Option<ReliabilityCaption>> {
-    let reliability = diagnostics::reliability(group)?.map(|rendered| {
-        out.figure("reliability", rendered);
-        out.csv("reliability", &diagnostics::reliability_table(group));
-        diagnostics::reliability_caption(group)
-    });
-    out.figure("curves", curves::figure(group)?);
-    out.csv("curves", &curves::table(group));
-    Ok(reliability)
+    Ok(Section { context, files: out.files, places: out.places })
 }
 
 /// What `features.json` and `features.safetensors` in the run folders say; none if no run has them.
-fn trained_features(group: &Group<'_>, out: &mut Written) -> Result<Option<FeaturesContext>> {
+fn trained_features(
+    group: &Group,
+    samples: &Samples<'_>,
+    out: &mut Written,
+) -> Result<Option<FeaturesContext>> {
     let Some(table) = features::similarity_table(group) else { return Ok(None) };
-    out.csv("similarity", &features::similarity_csv(group));
     let similarity = features::similarity(group)?.map(|rendered| {
         out.figure("similarity", rendered);
-        out.csv("densities", &features::density_table(group));
         features::caption(group)
     });
     let easy = easy::figure(group)?.map(|rendered| {
         out.figure("easy-pairs", rendered);
-        out.csv("easy-pairs", &easy::table(group));
         easy::caption(group)
     });
-    Ok(Some(FeaturesContext {
-        mixed: features::mixed(group),
-        similarity_table: table.markdown(),
-        similarity,
-        easy,
-        tsne: tsne(group, out)?,
-    }))
-}
-
-#[cfg(feature = "train")]
-fn tsne(group: &Group<'_>, out: &mut Written) -> Result<Option<TsneCaption>> {
-    let Some(picture) = crate::report::training::embedding::picture(group)? else {
-        return Ok(None);
-    };
-    out.figure("tsne", picture.rendered);
-    out.csv("tsne", &picture.table);
-    let perplexity = picture.perplexity.to_string();
-    Ok(Some(TsneCaption { rows: picture.rows, seeds: picture.seeds, perplexity }))
-}
-
-/// The embedding is built with the feature `train` only.
-#[cfg(not(feature = "train"))]
-fn tsne(_: &Group<'_>, _: &mut Written) -> Result<Option<TsneCaption>> {
-    Ok(None)
+    let tsne = embedding::picture(group, samples)?.map(|picture| {
+        out.figure("tsne", picture.rendered);
+        out.places = picture.places;
+        let perplexity = picture.perplexity.to_string();
+        TsneCaption { rows: picture.rows, seeds: picture.seeds, perplexity }
+    });
+    let similarity_table = table.markdown();
+    let mixed = features::mixed(group);
+    Ok(Some(FeaturesContext { mixed, similarity_table, similarity, easy, tsne }))
 }
 
 /// Classes up to which each is named with its training images.
 const NAMED: usize = 20;
 
-fn classes_named(group: &Group<'_>) -> Vec<NamedClass> {
-    let Some(run) = group.runs().next().filter(|r| r.class_names.len() <= NAMED) else {
+fn classes_named(group: &Group) -> Vec<NamedClass> {
+    let Some(first) = group.cells.first().filter(|c| c.classes.len() <= NAMED) else {
         return Vec::new();
     };
-    let one = |(name, &images): (&String, &u64)| NamedClass { name: name.clone(), images };
-    run.class_names.iter().zip(&run.counts).map(one).collect()
+    let one = |c: &ClassRow| NamedClass { name: c.name.clone(), images: c.train_images };
+    first.classes.iter().map(one).collect()
 }
 
 /// What the dashes in the columns of the best epoch mean; none if there are none.
-fn unchosen(group: &Group<'_>) -> Option<Unchosen> {
-    let without: Vec<_> = group.cells.iter().filter(|c| c.best_top1().is_none()).collect();
-    let runs = without.iter().flat_map(|c| &c.runs);
-    let parts: BTreeSet<u64> = runs.flat_map(|r| partial(r)).collect();
+fn unchosen(group: &Group) -> Option<Unchosen> {
+    let without: Vec<_> = group.cells.iter().filter(|c| c.best_top1.is_none()).collect();
+    let sizes = without.iter().flat_map(|c| &c.test_sizes);
+    let parts: BTreeSet<u64> = sizes.filter(|(_, whole)| !whole).map(|(n, _)| *n).collect();
     let sizes: Vec<String> = parts.iter().map(u64::to_string).collect();
     let earlier_images = (!sizes.is_empty()).then(|| sizes.join(" or "));
     (!without.is_empty()).then_some(Unchosen { earlier_images })
-}
-
-/// Test images of the evaluations that were not of the whole test set.
-fn partial(run: &RunRecord) -> impl Iterator<Item = u64> {
-    let tests = run.epochs.iter().filter_map(|e| e.test.as_ref());
-    tests.map(|t| t.images).filter(|n| *n < run.last.images)
 }

@@ -186,7 +186,6 @@ impl Trainer {
         let z = normalise(&raw)?;
         let source = keys.source(made.as_ref().map(|made| (made, labels)))?;
         let terms = self.loss.terms(&logits, &of_rows, Some(&source.pairs(&z, &of_rows)?))?;
-        drop(source);
         let new_keys = made.unwrap_or(z).detach().f_narrow(0, 0, b)?;
         Ok((terms, Some(new_keys)))
     }

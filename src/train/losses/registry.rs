@@ -21,8 +21,10 @@ use crate::{
 type Classification = Box<dyn ClassificationLoss + Send>;
 type Contrastive = Box<dyn ContrastiveLoss + Send>;
 
+type MakeClassification = fn(&ClassCounts) -> Classification;
+
 /// Losses of logits, made from the training counts.
-const CLASSIFICATION: &[(&str, fn(&ClassCounts) -> Classification)] = &[
+const CLASSIFICATION: &[(&str, MakeClassification)] = &[
     ("cross-entropy", |_| Box::new(CrossEntropy)),
     ("balanced-softmax", |counts| Box::new(BalancedSoftmax::new(counts))),
     ("logit-adjustment", |counts| Box::new(LogitAdjustment::new(counts))),

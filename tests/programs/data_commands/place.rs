@@ -75,8 +75,17 @@ impl Place {
 
     /// A manifest of it at factor 4.
     pub(crate) fn manifest(&self, name: &str, extra: &[&str]) {
-        let args =
-            ["subset", "make", "--set", "cifar10", "--data", "set", "--unverified", "--imb", "4"];
+        let args = [
+            "subset",
+            "make",
+            "--dataset",
+            "cifar10",
+            "--data",
+            "set",
+            "--unverified",
+            "--imb",
+            "4",
+        ];
         self.succeeds(&[&args[..], &["--out", name], extra].concat());
     }
 

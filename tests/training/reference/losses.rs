@@ -62,7 +62,8 @@ fn check_case(name: &str, case: &Value, want: &File, seen: &mut Deviations) {
     assert_eq!(want.at("cls_num").as_i64(), Some(&listed[..]), "{name}: counts of the manifest");
     assert_eq!(number(case, "balsfx_n"), 0.0, "{name}: a prior inside the contrastive softmax");
     let queue = || {
-        let state = [("queue_list".to_owned(), gradients::tensor(want.at("queue")))].into();
+        let state = [("queue_list".to_owned(), want.at("queue").clone())].into();
+        let state = gradients::queue_state(&state);
         ClassBalancedQueue::from_state(&state, counts.classes(), QueueInit::Random).unwrap()
     };
     let miner = HardPairMiner {
@@ -132,10 +133,11 @@ pub(crate) static QUEUE: LazyLock<()> = LazyLock::new(|| {
             "{name}: classes of the keys"
         );
         let state = [
-            ("queue_list".to_owned(), gradients::tensor(want.at("queue_init"))),
-            ("queue_ptr".to_owned(), gradients::tensor(want.at("ptr_init"))),
+            ("queue_list".to_owned(), want.at("queue_init").clone()),
+            ("queue_ptr".to_owned(), want.at("ptr_init").clone()),
         ];
-        let queue = ClassBalancedQueue::from_state(&state.into(), classes, QueueInit::Random);
+        let state = gradients::queue_state(&state.into());
+        let queue = ClassBalancedQueue::from_state(&state, classes, QueueInit::Random);
         let mut queue = queue.unwrap();
         for s in 0..size(case, "steps") {
             let at = |part: &str| want.at(&format!("step{s}.{part}"));
