@@ -9,7 +9,8 @@ use std::{
 use clap::Args;
 use rescom::{
     Error, Result,
-    report::training::{FinishedRun, runs_parquet, training_report},
+    report::training::training_report,
+    results::FinishedRun,
     run::{RunFeatures, RunRecord, atomic},
 };
 
@@ -87,7 +88,6 @@ fn write(mut runs: Vec<FinishedRun>, out: &Path) -> Result<PathBuf> {
     for (name, bytes) in training_report(&runs)? {
         atomic::write(&out.join(name), &bytes)?;
     }
-    atomic::write(&out.join("runs.parquet"), &runs_parquet(&runs)?)?;
     Ok(out.join("report.md"))
 }
 

@@ -8,6 +8,7 @@ pub mod published;
 pub mod sim;
 mod table;
 mod template;
+#[cfg(feature = "train")]
 pub mod training;
 
 pub use plot::{

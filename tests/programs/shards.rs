@@ -41,8 +41,8 @@ fn timeless(folder: &Path) -> BTreeMap<String, Vec<u8>> {
                 bytes = without_sections(body, "### Time per epoch").into();
             }
             "runs.csv" => bytes = without_column(&bytes, "seconds").into(),
-            "runs.parquet" => bytes.clear(),
-            name if name.ends_with("-time.csv") => bytes.clear(),
+            "epochs.csv" => bytes = without_column(&bytes, "train_seconds").into(),
+            "runs.parquet" | "epochs.parquet" => bytes.clear(),
             _ => {}
         }
         files.insert(name, bytes);

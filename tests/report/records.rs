@@ -1,16 +1,18 @@
 //! Generated records of runs, and the report of some.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Cursor};
 
+use polars::prelude::{CsvWriter, DataFrame, ParquetReader, SerReader as _, SerWriter as _};
 use rand::RngExt as _;
 use rescom::{
     longtail::ShotGroup,
-    report::training::{FinishedRun, training_report},
+    report::training::training_report,
+    results::{FinishedRun, Frames, query},
     rng::Streams,
     run::{
         BestEpoch, EasyPairCurves, EpochRecord, Evaluation, FeatureSample, FeatureSummary,
-        GroupAccuracy, GroupSimilarity, Provenance, RecipeFile, ReliabilityBin, RunFeatures,
-        RunRecord, SIMILARITY_BINS, Space,
+        GroupAccuracy, GroupSimilarity, Provenance, RecipeFile, RecordedSource, ReliabilityBin,
+        RunFeatures, RunRecord, SIMILARITY_BINS, Space,
     },
 };
 
@@ -116,7 +118,7 @@ pub(crate) fn run(text: &str, changes: &[&str], seed: u64, level: f64) -> Finish
             device: "cpu".into(),
             torch_threads: 1,
             loader_threads: 1,
-            data_source: "a test".into(),
+            data_source: RecordedSource::Words("a test".into()),
             data_sha256: "0123456789abcdef".into(),
             subset_sha256: "0".into(),
             skipped_pictures: Default::default(),
@@ -148,11 +150,58 @@ pub(crate) fn sweep(text: &str, methods: &[&str], factors: &[u32], seeds: u64) -
     runs
 }
 
-pub(crate) struct Report(pub(crate) BTreeMap<String, Vec<u8>>);
+/// The files of a report, and the tables among them as they are read back.
+pub(crate) struct Report(pub(crate) BTreeMap<String, Vec<u8>>, pub(crate) Frames);
+
+/// A row of a table, by column.
+pub(crate) type Row = BTreeMap<String, String>;
+
+fn rows(csv: &[u8]) -> Vec<Row> {
+    csv::Reader::from_reader(csv).into_deserialize().map(Result::unwrap).collect()
+}
 
 impl Report {
     pub(crate) fn of(runs: &[FinishedRun]) -> Self {
-        Self(training_report(runs).unwrap().into_iter().collect())
+        let files: BTreeMap<String, Vec<u8>> = training_report(runs).unwrap().into_iter().collect();
+        let table = |name: &str| {
+            let bytes = files[&format!("{name}.parquet")].clone();
+            ParquetReader::new(Cursor::new(bytes)).finish().unwrap()
+        };
+        let frames = Frames {
+            runs: table("runs"),
+            epochs: table("epochs"),
+            classes: table("classes"),
+            confusion: table("confusion"),
+            reliability: table("reliability"),
+            features: table("features"),
+            recipes: table("recipes"),
+        };
+        Self(files, frames)
+    }
+
+    /// What a query on the report's tables answers for one data set and class order, with the row's name
+    /// in the report as `arm`. Lists are left out.
+    pub(crate) fn answer(
+        &self,
+        (set, order): (&str, &str),
+        query: fn(&Frames) -> rescom::Result<DataFrame>,
+    ) -> Vec<Row> {
+        let section = query::section(&self.1, set, order).unwrap();
+        let mut answer = query(&section).unwrap();
+        let lists = answer.columns().iter().filter(|c| c.dtype().is_list());
+        let lists: Vec<_> = lists.map(|c| c.name().clone()).collect();
+        lists.iter().for_each(|name| answer = answer.drop(name).unwrap());
+        let mut csv = Vec::new();
+        CsvWriter::new(&mut csv).finish(&mut answer).unwrap();
+        let mut rows = rows(&csv);
+        for row in rows.iter_mut().filter(|r| r.contains_key("method")) {
+            let arm = match row["setting"].as_str() {
+                "" => row["method"].clone(),
+                setting => format!("{} [{setting}]", row["method"]),
+            };
+            row.insert("arm".to_owned(), arm);
+        }
+        rows
     }
 
     pub(crate) fn text(&self, name: &str) -> &str {
@@ -161,9 +210,8 @@ impl Report {
     }
 
     /// The rows of a table as maps from column to cell.
-    pub(crate) fn table(&self, name: &str) -> Vec<BTreeMap<String, String>> {
-        let reader = csv::Reader::from_reader(self.text(name).as_bytes());
-        reader.into_deserialize().map(Result::unwrap).collect()
+    pub(crate) fn table(&self, name: &str) -> Vec<Row> {
+        rows(self.text(name).as_bytes())
     }
 }
 

@@ -1,22 +1,24 @@
 //! What each module of ResCom is worth: the combinations that were run.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
         Align, Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render,
         training::{
-            cells::{Cell, Group, Spread},
-            numeric,
+            cells::{Cell, Group},
             plots::{fitted, in_percent},
             style::with_spread,
             tables::{factor_text, percent},
         },
     },
+    results::Spread,
     run::{Method, RescomModules},
 };
 
 /// ResCom and its ablations at one factor, the full method first.
-fn variants<'g, 'a>(group: &'g Group<'a>, factor: f64) -> Vec<(RescomModules, &'g Cell<'a>)> {
+fn variants(group: &Group, factor: f64) -> Vec<(RescomModules, &Cell)> {
     let found = |m: RescomModules| {
         group.at(factor).filter(move |c| c.arm.modules() == Some(m)).map(move |c| (m, c))
     };
@@ -26,12 +28,12 @@ fn variants<'g, 'a>(group: &'g Group<'a>, factor: f64) -> Vec<(RescomModules, &'
 }
 
 /// The factors at which there is something to compare: at least two variants.
-fn factors(group: &Group<'_>) -> Vec<f64> {
+fn factors(group: &Group) -> Vec<f64> {
     group.factors().into_iter().filter(|f| variants(group, *f).len() >= 2).collect()
 }
 
 /// One row per combination that was run; none if no factor has two of them.
-pub(crate) fn ablation_table(group: &Group<'_>) -> Option<Table> {
+fn ablation_table(group: &Group) -> Option<Table> {
     let factors = factors(group);
     if factors.is_empty() {
         return None;
@@ -50,87 +52,71 @@ pub(crate) fn ablation_table(group: &Group<'_>) -> Option<Table> {
                 check(m.class_balanced_queue),
                 check(m.hard_pair_mining),
                 check(m.siamese_balanced_softmax),
-                cell.runs.len().to_string(),
-                percent(cell.last(|e| Some(e.top1))),
-                percent(cell.last(|e| e.groups.many)),
-                percent(cell.last(|e| e.groups.medium)),
-                percent(cell.last(|e| e.groups.few)),
+                cell.seeds.to_string(),
+                percent(cell.last("top1")),
+                percent(cell.last("many")),
+                percent(cell.last("medium")),
+                percent(cell.last("few")),
             ]);
         }
     }
     Some(table)
 }
 
-/// The same with one number per cell: one row per combination and measure, modules as 0 or 1.
-pub(crate) fn ablation_csv(group: &Group<'_>) -> Table {
-    let header = ["imb", "setting", "loss", "queue", "mining", "siamese"];
-    let mut table = Table::new(header.into_iter().chain(["measure", "mean", "sd", "n"]));
-    for factor in factors(group) {
-        for (m, cell) in variants(group, factor) {
-            let mut front = vec![factor_text(factor), cell.arm.variant.clone()];
-            let on = [
-                m.class_balanced_loss,
-                m.class_balanced_queue,
-                m.hard_pair_mining,
-                m.siamese_balanced_softmax,
-            ];
-            front.extend(on.map(|on| u8::from(on).to_string()));
-            numeric::shot_rows(&mut table, &front, cell);
-        }
-    }
-    table
+/// What the text speaks of beside the table, and the caption of [`ablation_bars`].
+#[derive(Serialize)]
+pub(crate) struct AblationContext {
+    pub(crate) table: String,
+    pub(crate) factors: Vec<NotRun>,
+    pub(crate) few_shot: bool,
+    pub(crate) several_seeds: bool,
 }
 
-/// "At imbalance factor 100, 11 of the 16 combinations were not run." for each factor of the table.
-pub(crate) fn missing(group: &Group<'_>) -> String {
-    let sentence = |factor: f64| {
-        let found = variants(group, factor);
-        let factor = factor_text(factor);
-        let not_run: Vec<String> = RescomModules::combinations()
-            .filter(|m| found.iter().all(|(there, _)| there != m))
-            .map(|m| format!("`{}`", Method::Rescom(m)))
-            .collect();
-        match not_run.len() {
-            0 => format!("At imbalance factor {factor} all 16 combinations were run."),
-            n => format!(
-                "At imbalance factor {factor}, {n} of the 16 combinations were not run: {}.",
-                not_run.join(", ")
-            ),
-        }
-    };
-    factors(group).into_iter().map(sentence).collect::<Vec<_>>().join(" ")
+/// The combinations that were not run at a factor of the table: how many, and which if any.
+#[derive(Serialize)]
+pub(crate) struct NotRun {
+    pub(crate) factor: String,
+    pub(crate) number: usize,
+    pub(crate) not_run: Option<String>,
+}
+
+/// The table and what holds for its runs; none if no factor has two combinations.
+pub(crate) fn context(group: &Group) -> Option<AblationContext> {
+    let cells = || group.cells.iter().filter(|c| c.arm.modules().is_some());
+    Some(AblationContext {
+        table: ablation_table(group)?.markdown(),
+        factors: factors(group).into_iter().map(|f| not_run(group, f)).collect(),
+        few_shot: cells().any(|c| c.last("few").is_some()),
+        several_seeds: cells().any(|c| c.seeds > 1),
+    })
+}
+
+fn not_run(group: &Group, factor: f64) -> NotRun {
+    let found = variants(group, factor);
+    let not_run: Vec<String> = RescomModules::combinations()
+        .filter(|m| found.iter().all(|(there, _)| there != m))
+        .map(|m| format!("`{}`", Method::Rescom(m)))
+        .collect();
+    NotRun {
+        factor: factor_text(factor),
+        number: not_run.len(),
+        not_run: (!not_run.is_empty()).then(|| not_run.join(", ")),
+    }
 }
 
 /// Accuracy over all classes and over the few-shot ones, one pair of bars per variant; one panel
-/// per factor. None if there is nothing to compare.
-pub(crate) fn ablation_bars(group: &Group<'_>) -> Result<Option<Rendered>> {
+/// per factor that [`context`] speaks of.
+pub(crate) fn ablation_bars(group: &Group) -> Result<Rendered> {
     let panels: Vec<Panel> =
         factors(group).into_iter().map(|f| panel(&variants(group, f), f)).collect();
-    if panels.is_empty() {
-        return Ok(None);
-    }
     let most = panels.iter().map(|p| p.x.ticks().len()).max().unwrap_or(0) as u32;
     let panel_size = (500.max(120 + 44 * most), 360);
-    Ok(Some(render(&Lines { columns: 1, panel_size, ..Lines::row(panels) })?))
+    render(&Lines { columns: 1, panel_size, ..Lines::row(panels) })
 }
 
-/// What [`ablation_bars`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group<'_>) -> String {
-    let cells = || group.cells.iter().filter(|c| c.arm.modules().is_some());
-    let mut text =
-        "ResCom and what is left of it without modules: mean over all classes".to_owned();
-    if cells().any(|c| c.last(|e| e.groups.few).is_some()) {
-        text.push_str(" and over the few-shot classes");
-    }
-    if cells().any(|c| c.runs.len() > 1) {
-        text.push_str(", error bars one sample standard deviation over seeds");
-    }
-    text + "."
-}
-
-fn panel(variants: &[(RescomModules, &Cell<'_>)], factor: f64) -> Panel {
-    let number = |cell: &Cell<'_>, few: bool| -> Option<Spread> {
-        let spread = if few { cell.last(|e| e.groups.few) } else { cell.last(|e| Some(e.top1)) };
+fn panel(variants: &[(RescomModules, &Cell)], factor: f64) -> Panel {
+    let number = |cell: &Cell, few: bool| -> Option<Spread> {
+        let spread = if few { cell.last("few") } else { cell.last("top1") };
         spread.map(in_percent)
     };
     let mut series = Vec::new();

@@ -2,75 +2,94 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
         Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
         training::{
-            cells::{Arm, Cell, Group},
+            cells::{Cell, Group},
             plots::{dodge, fitted, in_percent},
             style::styled,
             tables::factor_text,
         },
     },
+    results::Arm,
 };
 
 /// Accuracy against the imbalance factor, or method beside method for a single factor; published
 /// points beside ours.
-pub(crate) fn figure(group: &Group<'_>) -> Result<Rendered> {
+pub(crate) fn figure(group: &Group) -> Result<Rendered> {
     match group.factors()[..] {
         [factor] => by_method(group, factor),
         _ => by_factor(group),
     }
 }
 
-/// What [`figure`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group<'_>) -> String {
-    let several = group.factors().len() > 1;
-    let mut text = "Top-1 accuracy in the last epoch".to_owned();
-    text.push_str(if several { " against the imbalance factor." } else { " of each method." });
-    if group.cells.iter().any(|c| c.runs.len() > 1) {
-        text.push_str(" Error bars: one sample standard deviation over seeds.");
-    }
-    if several && group.arms().len() > 1 {
-        text.push_str(" Methods are shifted sideways so that the bars stand apart.");
-    }
-    if group.arms().iter().any(|arm| !rings(group, arm).is_empty()) {
-        text.push_str(" Rings: published for the same encoder.");
-    }
-    text + &seeds_note(group)
+/// What the caption of [`figure`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct AccuracyCaption {
+    pub(crate) several_factors: bool,
+    pub(crate) several_seeds: bool,
+    pub(crate) shifted: bool,
+    pub(crate) published: bool,
+    /// Numbers of seeds by factor; empty where every cell has as many.
+    pub(crate) unlike_seeds: Vec<SeedsAt>,
 }
 
-/// " Seeds: ...", if not every cell has as many.
-pub(crate) fn seeds_note(group: &Group<'_>) -> String {
+/// How many seeds the cells at one factor have.
+#[derive(Serialize)]
+pub(crate) struct SeedsAt {
+    pub(crate) factor: String,
+    pub(crate) numbers: Vec<SeedsOf>,
+}
+
+/// A number of seeds and the methods that have it; none are named where all have it.
+#[derive(Serialize)]
+pub(crate) struct SeedsOf {
+    pub(crate) seeds: usize,
+    pub(crate) methods: Option<String>,
+}
+
+/// What holds for the runs that [`figure`] shows.
+pub(crate) fn caption(group: &Group) -> AccuracyCaption {
+    let several_factors = group.factors().len() > 1;
+    AccuracyCaption {
+        several_factors,
+        several_seeds: group.cells.iter().any(|c| c.seeds > 1),
+        shifted: several_factors && group.arms().len() > 1,
+        published: group.arms().iter().any(|arm| !rings(group, arm).is_empty()),
+        unlike_seeds: unlike_seeds(group),
+    }
+}
+
+fn unlike_seeds(group: &Group) -> Vec<SeedsAt> {
     if !group.uneven() {
-        return String::new();
+        return Vec::new();
     }
     let at = |factor: f64| {
         let mut by_n: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for cell in group.at(factor) {
-            by_n.entry(cell.runs.len()).or_default().push(cell.arm.to_string());
+            by_n.entry(cell.seeds).or_default().push(cell.arm.to_string());
         }
-        let factor = factor_text(factor);
-        match by_n.keys().collect::<Vec<_>>()[..] {
-            [n] => format!("at {factor} n = {n}"),
-            _ => {
-                let each = by_n.iter().map(|(n, arms)| format!("n = {n} ({})", arms.join(", ")));
-                format!("at {factor} {}", each.collect::<Vec<_>>().join(" and "))
-            }
-        }
+        let several = by_n.len() > 1;
+        let one = |(seeds, arms): (usize, Vec<String>)| SeedsOf {
+            seeds,
+            methods: several.then(|| arms.join(", ")),
+        };
+        SeedsAt { factor: factor_text(factor), numbers: by_n.into_iter().map(one).collect() }
     };
-    let all: Vec<String> = group.factors().into_iter().map(at).collect();
-    format!(" Not every point has as many seeds: {}.", all.join("; "))
+    group.factors().into_iter().map(at).collect()
 }
 
 /// Published numbers of an arm at the group's factors.
-fn rings(group: &Group<'_>, arm: &Arm) -> Vec<(f64, f64)> {
+fn rings(group: &Group, arm: &Arm) -> Vec<(f64, f64)> {
     let at = |factor: f64| Some((factor, group.published(arm, factor)?.top1));
     group.factors().into_iter().filter_map(at).collect()
 }
 
-fn by_factor(group: &Group<'_>) -> Result<Rendered> {
+fn by_factor(group: &Group) -> Result<Rendered> {
     let (arms, factors) = (group.arms(), group.factors());
     // Error bars of one factor stand beside each other; the scale is logarithmic.
     let decades = |pair: &[f64]| (pair[1] / pair[0]).log10();
@@ -81,7 +100,7 @@ fn by_factor(group: &Group<'_>) -> Result<Rendered> {
     for (i, arm) in arms.iter().enumerate() {
         let place = |factor: f64| factor * 10f64.powf(dodge(i, arms.len(), room));
         let points = factors.iter().filter_map(|&factor| {
-            let top1 = group.cell(arm, factor)?.last(|e| Some(e.top1))?;
+            let top1 = group.cell(arm, factor)?.last("top1")?;
             Some((place(factor), in_percent(top1)))
         });
         all.push(styled(group, arm, points.collect(), Mark::LineDots));
@@ -102,8 +121,8 @@ fn by_factor(group: &Group<'_>) -> Result<Rendered> {
 }
 
 /// " (n = 1-3)" where cells have different numbers of seeds.
-fn seeds_at(group: &Group<'_>, factor: f64) -> String {
-    let sizes = || group.at(factor).map(|c| c.runs.len());
+fn seeds_at(group: &Group, factor: f64) -> String {
+    let sizes = || group.at(factor).map(|c| c.seeds);
     match (group.uneven(), sizes().min(), sizes().max()) {
         (true, Some(low), Some(high)) if low == high => format!(" (n = {low})"),
         (true, Some(low), Some(high)) => format!(" (n = {low}–{high})"),
@@ -111,16 +130,16 @@ fn seeds_at(group: &Group<'_>, factor: f64) -> String {
     }
 }
 
-fn by_method(group: &Group<'_>, factor: f64) -> Result<Rendered> {
-    let cells: Vec<&Cell<'_>> = group.at(factor).collect();
+fn by_method(group: &Group, factor: f64) -> Result<Rendered> {
+    let cells: Vec<&Cell> = group.at(factor).collect();
     let mut all = Vec::new();
     for (i, cell) in cells.iter().enumerate() {
-        let Some(top1) = cell.last(|e| Some(e.top1)) else { continue };
+        let Some(top1) = cell.last("top1") else { continue };
         let point = vec![(i as f64, in_percent(top1))];
         all.push(Series { name: String::new(), ..styled(group, &cell.arm, point, Mark::Dots) });
     }
     let ring =
-        |(i, cell): (usize, &&Cell<'_>)| Some((i as f64, group.published(&cell.arm, factor)?.top1));
+        |(i, cell): (usize, &&Cell)| Some((i as f64, group.published(&cell.arm, factor)?.top1));
     let known: Vec<_> = cells.iter().enumerate().filter_map(ring).collect();
     if !known.is_empty() {
         all.push(Series::new("published, same encoder", known, colors::BLACK, Mark::Rings));
@@ -139,9 +158,9 @@ fn by_method(group: &Group<'_>, factor: f64) -> Result<Rendered> {
     render(&Lines { panel_size, ..Lines::row(vec![panel]) })
 }
 
-fn named(group: &Group<'_>, cell: &Cell<'_>) -> String {
+fn named(group: &Group, cell: &Cell) -> String {
     match group.uneven() {
-        true => format!("{} (n = {})", cell.arm, cell.runs.len()),
+        true => format!("{} (n = {})", cell.arm, cell.seeds),
         false => cell.arm.to_string(),
     }
 }

@@ -2,33 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
-        Axis, Lines, Mark, Panel, Rendered, Series, Table, colors, render,
+        Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
         training::{
-            cells::{Cell, Group},
-            diagnostics::shown_factor,
-            features::{is_encoder, measured, mixed},
+            cells::{Cell, Group, Measured, Points},
+            features::{is_encoder, measured},
             plots::fitted,
             style::{number_of, styled},
-            tables::factor_text,
         },
     },
-    run::EasyPairCurves,
 };
-
-/// The mean over seeds of a curve; seeds whose curve is shorter (other numbers of keys) are left out.
-fn mean_curve(cell: &Cell<'_>, curve: fn(&EasyPairCurves) -> &Vec<f64>) -> Vec<f64> {
-    let curves = || cell.features.iter().map(|(_, f)| curve(&f.summary.easy));
-    let length = curves().map(Vec::len).max().unwrap_or(0);
-    let whole: Vec<_> = curves().filter(|c| c.len() == length).collect();
-    (0..length).map(|r| whole.iter().map(|c| c[r]).sum::<f64>() / whole.len() as f64).collect()
-}
 
 /// Name and dashes: which vectors were compared is what tells lines apart besides the colour. Methods
 /// beyond the nine colours are dotted.
-fn line_of(cell: &Cell<'_>) -> (String, Option<(f64, f64)>) {
+fn line_of(cell: &Cell) -> (String, Option<(f64, f64)>) {
     if is_encoder(cell) {
         return (format!("{} (encoder)", cell.arm), Some((7.0, 3.0)));
     }
@@ -38,15 +29,14 @@ fn line_of(cell: &Cell<'_>) -> (String, Option<(f64, f64)>) {
 }
 
 /// Gradient of positives and of negatives by rank, one line per method.
-pub(crate) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn figure(group: &Group) -> Result<Option<Rendered>> {
     let cells = measured(group);
     if cells.is_empty() {
         return Ok(None);
     }
-    let lines = |curve: fn(&EasyPairCurves) -> &Vec<f64>| -> Vec<Series> {
-        let one = |cell: &&Cell<'_>| {
-            let points = mean_curve(cell, curve).into_iter().enumerate();
-            let points = points.map(|(r, v)| (r as f64 + 1.0, v)).collect();
+    let lines = |curve: fn(&Cell) -> &Points| -> Vec<Series> {
+        let one = |cell: &&Cell| {
+            let points = curve(cell).iter().map(|(rank, s)| (*rank, s.mean)).collect();
             let look = styled(group, &cell.arm, Vec::new(), Mark::Line);
             let (name, dash) = line_of(cell);
             Series { name, points, dash, ..look }
@@ -58,8 +48,8 @@ pub(crate) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
     };
     let longest =
         |series: &[Series]| series.iter().map(|s| s.points.len()).max().unwrap_or(1).max(2) as f64;
-    let positive = lines(|e| &e.positive_gradient);
-    let negative = lines(|e| &e.negative_gradient);
+    let positive = lines(|c| &c.positive);
+    let negative = lines(|c| &c.negative);
     let largest = values(&negative).into_iter().fold(1e-12, f64::max);
     let smallest = values(&negative).into_iter().filter(|v| *v > 0.0).fold(largest, f64::min);
     let panels = vec![
@@ -79,143 +69,119 @@ pub(crate) fn figure(group: &Group<'_>) -> Result<Option<Rendered>> {
     Ok(Some(render(&Lines { panel_size: (390, 310), ..Lines::row(panels) })?))
 }
 
-/// The curves as a table, all factors.
-pub(crate) fn table(group: &Group<'_>) -> Table {
-    let mut table = Table::new(["method", "imb", "side", "rank", "similarity", "gradient"]);
-    type Curve = fn(&EasyPairCurves) -> &Vec<f64>;
-    let sides: [(&str, Curve, Curve); 2] = [
-        ("positive", |e| &e.positive_similarity, |e| &e.positive_gradient),
-        ("negative", |e| &e.negative_similarity, |e| &e.negative_gradient),
-    ];
-    for cell in &group.cells {
-        for (side, similarity, gradient) in sides {
-            let both = mean_curve(cell, similarity).into_iter().zip(mean_curve(cell, gradient));
-            for (rank, (s, g)) in both.enumerate() {
-                table.push([
-                    cell.arm.to_string(),
-                    factor_text(cell.imbalance_factor),
-                    side.to_owned(),
-                    (rank + 1).to_string(),
-                    format!("{s:.6}"),
-                    format!("{g:.6e}"),
-                ]);
-            }
-        }
-    }
-    table
-}
-
-/// A temperature, number of anchors, positives and negatives that all measured cells share, in words.
-fn setup(group: &Group<'_>) -> String {
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    for (_, f) in measured(group).iter().flat_map(|c| &c.features) {
-        let e = &f.summary.easy;
-        let text = format!(
-            "T = {}, {} anchors with {} positives and {} negatives each",
-            e.temperature,
-            e.anchors,
-            e.positive_gradient.len(),
-            e.negative_gradient.len()
-        );
-        seen.insert(text);
-    }
-    seen.into_iter().collect::<Vec<_>>().join("; ")
-}
-
 /// Share of the positives' gradient that pushes away: from positives whose probability p exceeds 1/|P|.
 ///
 /// With L the mean over positives outside the logarithm, dL/dl is p - 1/|P| for a positive and p for a
 /// negative. All p sum to one, so what |dL/dl| sums to over the positives exceeds the sum over the
 /// negatives by twice the part that pushes.
-fn pushed(curves: &EasyPairCurves) -> f64 {
+fn pushed(run: &Measured) -> f64 {
     let sum = |curve: &[f64]| curve.iter().sum::<f64>();
-    let (positives, negatives) = (sum(&curves.positive_gradient), sum(&curves.negative_gradient));
+    let (positives, negatives) = (sum(&run.positive), sum(&run.negative));
     if positives > 0.0 { ((positives - negatives) / (2.0 * positives)).max(0.0) } else { 0.0 }
 }
 
 /// Share of the negatives' gradient that the hardest tenth carries (rounded up to whole negatives).
-fn hardest_tenth(curves: &EasyPairCurves) -> f64 {
-    let all = &curves.negative_gradient;
+fn hardest_tenth(run: &Measured) -> f64 {
+    let all = &run.negative;
     let total: f64 = all.iter().sum();
     let hardest: f64 = all.iter().take(all.len().div_ceil(10)).sum();
     if total > 0.0 { hardest / total } else { 0.0 }
 }
 
-fn mean_over_seeds(cell: &Cell<'_>, share: fn(&EasyPairCurves) -> f64) -> f64 {
-    let shares = cell.features.iter().map(|(_, f)| share(&f.summary.easy));
-    100.0 * shares.sum::<f64>() / cell.features.len().max(1) as f64
+fn mean_over_seeds(cell: &Cell, share: fn(&Measured) -> f64) -> f64 {
+    let shares = cell.measured.iter().map(share);
+    100.0 * shares.sum::<f64>() / cell.measured.len().max(1) as f64
 }
 
 /// Smallest share, in percent, that one decimal shows.
 const SHOWN: f64 = 0.05;
 
-/// What the curves say of positives above 1/|P|.
-fn pushed_text(cells: &[&Cell<'_>]) -> String {
-    let share = |cell: &&&Cell<'_>| mean_over_seeds(cell, pushed);
-    let (some, none): (Vec<_>, Vec<_>) = cells.iter().partition(|c| share(c) >= SHOWN);
-    let each = |cell: &&&Cell<'_>| format!("{:.1} % in {}", share(cell), cell.arm);
-    let mut parts: Vec<String> = some.iter().map(each).collect();
-    match (some.is_empty(), none.is_empty()) {
-        (true, _) => parts.push(format!("less than {SHOWN} % in every method")),
-        (false, false) => parts.push(format!("less than {SHOWN} % in the others")),
-        (false, true) => {}
-    }
-    format!("of the positives' gradient, those above it carry {}", parts.join(", "))
+/// What the caption of [`figure`] speaks of, computed from the curves.
+#[derive(Serialize)]
+pub(crate) struct EasyCaption {
+    pub(crate) setups: Vec<Setup>,
+    /// Share of the positives' gradient that pushes away, of the methods in which it is seen.
+    pub(crate) pushed: Vec<MethodShare>,
+    /// The smallest share, in percent, that is seen.
+    pub(crate) shown: String,
+    /// In some method it is smaller.
+    pub(crate) others: bool,
+    pub(crate) hardest_tenth: Vec<MethodShare>,
 }
 
-/// What [`figure`] shows, computed from the curves.
-pub(crate) fn caption(group: &Group<'_>) -> String {
-    let cells = measured(group);
-    let tenth =
-        |cell: &&Cell<'_>| format!("{} {:.0} %", cell.arm, mean_over_seeds(cell, hardest_tenth));
-    let mut text = format!(
-        "Gradient of the supervised contrastive loss with respect to the logits ℓ = s/T by rank of the key, on test \
-         images at imbalance factor {}: {}; mean over anchors and seeds. A positive is pulled while its probability is \
-         below π = 1/|P| and pushed away above it; here, {}. Share of the negatives' gradient that the hardest 10 % of \
-         the negatives carry: {}.",
-        factor_text(shown_factor(group)),
-        setup(group),
-        pushed_text(&cells),
-        cells.iter().map(tenth).collect::<Vec<_>>().join(", ")
-    );
-    if mixed(group) {
-        text.push_str(
-            " Long dashes: encoder features of methods without a contrastive loss, not comparable with the projections \
-             of the others.",
-        );
+/// What the anchors had around them.
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Setup {
+    pub(crate) temperature: String,
+    pub(crate) anchors: String,
+    pub(crate) positives: String,
+    pub(crate) negatives: String,
+}
+
+impl Setup {
+    fn of(run: &Measured) -> Self {
+        Self {
+            temperature: run.temperature.to_string(),
+            anchors: run.anchors.to_string(),
+            positives: run.positive.len().to_string(),
+            negatives: run.negative.len().to_string(),
+        }
     }
-    text
+}
+
+#[derive(Serialize)]
+pub(crate) struct MethodShare {
+    pub(crate) method: String,
+    pub(crate) percent: String,
+}
+
+/// What holds for the runs that [`figure`] shows.
+pub(crate) fn caption(group: &Group) -> EasyCaption {
+    let cells = measured(group);
+    let runs = cells.iter().flat_map(|c| &c.measured);
+    let setups: BTreeSet<Setup> = runs.map(Setup::of).collect();
+    let share = |cell: &Cell| mean_over_seeds(cell, pushed);
+    let (some, others): (Vec<_>, Vec<_>) = cells.iter().partition(|c| share(c) >= SHOWN);
+    let one = |cell: &Cell, percent: String| MethodShare { method: cell.arm.to_string(), percent };
+    let tenth = |cell: &Cell| format!("{:.0}", mean_over_seeds(cell, hardest_tenth));
+    EasyCaption {
+        setups: setups.into_iter().collect(),
+        pushed: some.into_iter().map(|c| one(c, format!("{:.1}", share(c)))).collect(),
+        shown: SHOWN.to_string(),
+        others: !others.is_empty(),
+        hardest_tenth: cells.iter().map(|c| one(c, tenth(c))).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Curves of one anchor whose keys have these probabilities.
-    fn curves(positive: &[f64], negative: &[f64]) -> EasyPairCurves {
+    /// Gradients of one anchor whose keys have these probabilities.
+    fn run(positive: &[f64], negative: &[f64]) -> Measured {
         assert!((positive.iter().chain(negative).sum::<f64>() - 1.0).abs() < 1e-12);
         let target = 1.0 / positive.len() as f64;
-        EasyPairCurves {
-            anchors: 1,
+        Measured {
+            run: String::new(),
+            seed: 0,
+            on_encoder: false,
             temperature: 0.2,
-            positive_similarity: vec![0.0; positive.len()],
-            positive_gradient: positive.iter().map(|p| (p - target).abs()).collect(),
-            negative_similarity: vec![0.0; negative.len()],
-            negative_gradient: negative.to_vec(),
+            anchors: 1.0,
+            positive: positive.iter().map(|p| (p - target).abs()).collect(),
+            negative: negative.to_vec(),
         }
     }
 
     #[test]
     fn the_part_that_pushes_follows_from_the_sums() {
         // Targets 0.5: 0.1 above one, 0.3 below the other.
-        assert!((pushed(&curves(&[0.6, 0.2], &[0.15, 0.05])) - 0.1 / 0.4).abs() < 1e-12);
-        assert!(pushed(&curves(&[0.4, 0.2], &[0.3, 0.1])) < 1e-12);
+        assert!((pushed(&run(&[0.6, 0.2], &[0.15, 0.05])) - 0.1 / 0.4).abs() < 1e-12);
+        assert!(pushed(&run(&[0.4, 0.2], &[0.3, 0.1])) < 1e-12);
     }
 
     #[test]
     fn the_hardest_tenth_is_counted_in_whole_negatives() {
-        let c =
-            curves(&[0.5], &[0.2, 0.06, 0.06, 0.06, 0.03, 0.03, 0.03, 0.01, 0.01, 0.005, 0.005]);
+        let c = run(&[0.5], &[0.2, 0.06, 0.06, 0.06, 0.03, 0.03, 0.03, 0.01, 0.01, 0.005, 0.005]);
         assert!((hardest_tenth(&c) - 0.26 / 0.5).abs() < 1e-12);
     }
 }

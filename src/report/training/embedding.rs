@@ -1,5 +1,7 @@
 //! t-SNE of feature vectors, repeatable to the bit.
 
+use std::collections::BTreeMap;
+
 use bhtsne::tSNE;
 use rand::RngExt as _;
 
@@ -7,12 +9,11 @@ use crate::{
     Error, Result,
     longtail::ShotGroup,
     report::{
-        Axis, Lines, Panel, Rendered, Rgb, Series, Table, render,
+        Axis, Lines, Panel, Rendered, Rgb, Series, render,
         training::{
             cells::{Cell, Group},
             diagnostics::{by_count, compared},
             features::SHOTS,
-            tables::factor_text,
         },
     },
     rng::Streams,
@@ -57,40 +58,41 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
 }
 
+/// Samples of test features by the run's name.
+pub(crate) type Samples<'a> = BTreeMap<String, &'a FeatureSample>;
+
 /// The picture and what its caption needs: rows embedded and perplexity.
 pub(crate) struct Pictured {
     pub(crate) rendered: Rendered,
     pub(crate) rows: usize,
     pub(crate) perplexity: f32,
     pub(crate) seeds: String,
-    pub(crate) table: Table,
+    /// The runs that are shown: name, and class and place of each image.
+    pub(crate) places: Vec<(String, Vec<Place>)>,
 }
 
+/// Name of the class and place of a test image.
+pub(crate) type Place = (String, (f64, f64));
+
 /// t-SNE of the compared methods' features, each of its first seed that has them.
-pub(crate) fn picture(group: &Group<'_>) -> Result<Option<Pictured>> {
-    let mut table = Table::new(["method", "imb", "row", "class", "x", "y"]);
+pub(crate) fn picture(group: &Group, samples: &Samples<'_>) -> Result<Option<Pictured>> {
     let (mut panels, mut rows, mut seeds) = (Vec::new(), 0, Vec::new());
+    let mut shown = Vec::new();
     for cell in compared(group) {
-        let Some((seed, features)) = cell.features.first() else { continue };
-        let places = tsne(&features.sample, &Streams::new(0))?;
+        let Some(run) = cell.measured.first() else { continue };
+        let Some(sample) = samples.get(&run.run) else { continue };
+        let places = tsne(sample, &Streams::new(0))?;
         if places.is_empty() {
             continue;
         }
         rows = places.len();
-        let run = cell.runs[0];
-        let labels = &features.sample.labels;
-        for (row, (place, label)) in places.iter().zip(labels).enumerate() {
-            table.push([
-                cell.arm.to_string(),
-                factor_text(cell.imbalance_factor),
-                row.to_string(),
-                run.class_names.get(*label as usize).cloned().unwrap_or_default(),
-                format!("{:.4}", place.0),
-                format!("{:.4}", place.1),
-            ]);
-        }
-        seeds.push(seed.to_string());
-        panels.push(cloud(cell, &places, labels));
+        let class = |label: &u32| {
+            cell.classes.get(*label as usize).map(|c| c.name.clone()).unwrap_or_default()
+        };
+        let named = sample.labels.iter().map(class).zip(places.iter().copied()).collect();
+        shown.push((run.run.clone(), named));
+        seeds.push(run.seed.to_string());
+        panels.push(cloud(cell, &places, &sample.labels));
     }
     if panels.is_empty() {
         return Ok(None);
@@ -98,24 +100,24 @@ pub(crate) fn picture(group: &Group<'_>) -> Result<Option<Pictured>> {
     seeds.dedup();
     let rendered = render(&Lines { panel_size: (400, 390), ..Lines::row(panels) })?;
     let perplexity = perplexity(rows);
-    Ok(Some(Pictured { rendered, rows, perplexity, seeds: seeds.join(", "), table }))
+    Ok(Some(Pictured { rendered, rows, perplexity, seeds: seeds.join(", "), places: shown }))
 }
 
-fn cloud(cell: &Cell<'_>, places: &[(f64, f64)], labels: &[u32]) -> Panel {
-    let run = cell.runs[0];
+fn cloud(cell: &Cell, places: &[(f64, f64)], labels: &[u32]) -> Panel {
+    let (classes, counts) = (&cell.classes, cell.counts());
     let pick = |keep: &dyn Fn(usize) -> bool| -> Vec<(f64, f64)> {
         let all = places.iter().zip(labels);
         all.filter(|(_, l)| keep(**l as usize)).map(|(p, _)| *p).collect()
     };
-    let series: Vec<Series> = if run.counts.len() <= 20 {
+    let series: Vec<Series> = if counts.len() <= 20 {
         let one = |(i, class): (usize, usize)| {
-            let name = format!("{} ({})", run.class_names[class], run.counts[class]);
+            let name = format!("{} ({})", classes[class].name, counts[class]);
             Series::class(name, pick(&|c| c == class), i)
         };
-        by_count(&run.counts).into_iter().enumerate().map(one).collect()
+        by_count(&counts).into_iter().enumerate().map(one).collect()
     } else {
         let one = |(i, (shots, name, color)): (usize, (ShotGroup, &str, Rgb))| {
-            let of = |c: usize| run.counts.get(c).is_some_and(|&n| ShotGroup::of(n) == shots);
+            let of = |c: usize| counts.get(c).is_some_and(|&n| ShotGroup::of(n) == shots);
             Series { color, ..Series::class(name, pick(&of), i) }
         };
         SHOTS.into_iter().enumerate().map(one).collect()

@@ -1,62 +1,34 @@
 //! Similarity of positive pairs in trained networks, from the feature summaries in the run folders,
 //! where it was measured.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     longtail::ShotGroup,
     report::{
         Align, Axis, Lines, Mark, Panel, Rendered, Rgb, Series, Table, colors, render,
         training::{
-            cells::{Cell, Group, Spread, is_published_set},
+            cells::{Cell, Group},
             diagnostics::shown_factor,
-            numeric,
             tables::factor_text,
         },
     },
-    run::{GroupSimilarity, RunFeatures, Space},
+    results::Spread,
 };
 
 /// The cells at the largest factor whose runs have features.
-pub(crate) fn measured<'g, 'a>(group: &'g Group<'a>) -> Vec<&'g Cell<'a>> {
-    group.at(shown_factor(group)).filter(|c| !c.features.is_empty()).collect()
+pub(crate) fn measured(group: &Group) -> Vec<&Cell> {
+    group.at(shown_factor(group)).filter(|c| !c.measured.is_empty()).collect()
 }
 
 /// Whether similarities were taken between features of the encoder instead of projections.
-pub(crate) fn is_encoder(cell: &Cell<'_>) -> bool {
-    cell.features.first().is_none_or(|(_, f)| f.summary.space == Space::Encoder)
+pub(crate) fn is_encoder(cell: &Cell) -> bool {
+    cell.measured.first().is_none_or(|run| run.on_encoder)
 }
 
-fn space_name(cell: &Cell<'_>) -> &'static str {
+fn space_name(cell: &Cell) -> &'static str {
     if is_encoder(cell) { "encoder features" } else { "projections" }
-}
-
-/// The similarities of one shot group over all seeds.
-fn similarities<'c>(
-    cell: &'c Cell<'_>,
-    group: ShotGroup,
-) -> impl Iterator<Item = &'c GroupSimilarity> {
-    let of = move |(_, f): &'c (u64, &RunFeatures)| f.summary.groups().find(|(g, _)| *g == group);
-    cell.features.iter().filter_map(of).map(|(_, s)| s)
-}
-
-/// All seeds' pairs in one histogram, as a density. Runs measured with more bins than others are
-/// brought to the fewest.
-fn density(cell: &Cell<'_>, group: ShotGroup) -> Vec<(f64, f64)> {
-    let Some(bins) = similarities(cell, group).map(|s| s.histogram.len()).min() else {
-        return Vec::new();
-    };
-    let mut all = GroupSimilarity { classes: 0, pairs: 0, mean: 0.0, histogram: vec![0; bins] };
-    for s in similarities(cell, group) {
-        all.pairs += s.pairs;
-        for (bin, count) in s.histogram.iter().enumerate() {
-            all.histogram[bin * bins / s.histogram.len()] += count;
-        }
-    }
-    all.density()
-}
-
-fn mean_similarity(cell: &Cell<'_>, group: ShotGroup) -> Option<Spread> {
-    Spread::of(&similarities(cell, group).map(|s| s.mean).collect::<Vec<_>>())
 }
 
 /// The shot groups, their names in legends and their colours in every figure.
@@ -88,8 +60,11 @@ fn steps(density: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Densities of the cosine of same-class pairs, one panel per method.
-pub(crate) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
+pub(crate) fn similarity(group: &Group) -> Result<Option<Rendered>> {
     let cells = measured(group);
+    let density = |cell: &Cell, shots: ShotGroup| {
+        cell.densities.get(shots.name()).cloned().unwrap_or_default()
+    };
     let densities: Vec<_> =
         cells.iter().map(|cell| SHOTS.map(|(shots, ..)| density(cell, shots))).collect();
     let lowest = densities.iter().flatten().filter_map(|d| quantile_bin(d));
@@ -99,7 +74,7 @@ pub(crate) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
     if !low.is_finite() || top <= 0.0 {
         return Ok(None);
     }
-    let panel = |(cell, densities): (&&Cell<'_>, &[Vec<(f64, f64)>; 3])| {
+    let panel = |(cell, densities): (&&Cell, &[Vec<(f64, f64)>; 3])| {
         let series = SHOTS.iter().zip(densities).enumerate().map(|(i, ((_, name, color), d))| {
             let visible = steps(d).into_iter().filter(|p| p.0 >= low - 1e-9).collect();
             Series { color: *color, ..Series::number(*name, visible, i, Mark::Line) }
@@ -107,7 +82,7 @@ pub(crate) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
         let x = Axis::linear("cosine of two images of one class", low, 1.0);
         let y = Axis::log("density", bottom.max(top * 1e-4), 8.0 * top);
         let means = SHOTS.map(|(shots, ..)| {
-            mean_similarity(cell, shots).map_or("–".to_owned(), |s| format!("{:.2}", s.mean))
+            cell.similarity.get(shots.name()).map_or("–".to_owned(), |s| format!("{:.2}", s.mean))
         });
         let mut panel = Panel::new(cell.arm.to_string(), x, y, series.collect());
         let left = low + 0.03 * (1.0 - low);
@@ -122,33 +97,30 @@ pub(crate) fn similarity(group: &Group<'_>) -> Result<Option<Rendered>> {
 }
 
 /// Whether the measured methods' features are of both kinds, which are not comparable.
-pub(crate) fn mixed(group: &Group<'_>) -> bool {
+pub(crate) fn mixed(group: &Group) -> bool {
     let cells = measured(group);
     cells.windows(2).any(|w| is_encoder(w[0]) != is_encoder(w[1]))
 }
 
-/// What [`similarity`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group<'_>) -> String {
-    let mut text = format!(
-        "Similarity of positive pairs of test images at imbalance factor {}, all seeds together; the scale is \
-         logarithmic, at most {} % of the pairs of a curve lie left of the axis, and the means are many / medium / few.",
-        factor_text(shown_factor(group)),
-        100.0 * HIDDEN
-    );
-    if group.runs().any(is_published_set) {
-        text.push_str(
-            " Means published with ResCom for ImageNet-LT (not comparable: other images, networks and training): ResCom \
-             0.73 / 0.68 / 0.63, SupCon+BS 0.77 / 0.68 / 0.60, MoCo+BS 0.75 / 0.64 / 0.56.",
-        );
-    }
-    text
+/// What the caption of [`similarity`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct SimilarityCaption {
+    /// Pairs of a curve that may lie left of the axis, in percent.
+    pub(crate) hidden: String,
+    /// Published means are shown beside those of published images.
+    pub(crate) published: bool,
+}
+
+/// What holds for the runs that [`similarity`] shows.
+pub(crate) fn caption(group: &Group) -> SimilarityCaption {
+    SimilarityCaption { hidden: (100.0 * HIDDEN).to_string(), published: group.any_published() }
 }
 
 /// Mean similarities, one row per cell that has features, all factors.
-pub(crate) fn similarity_table(group: &Group<'_>) -> Option<Table> {
+pub(crate) fn similarity_table(group: &Group) -> Option<Table> {
     let mut table = Table::new(["method", "imb", "seeds", "measured on", "many", "medium", "few"]);
-    for cell in group.cells.iter().filter(|c| !c.features.is_empty()) {
-        let mean = |shots| match mean_similarity(cell, shots) {
+    for cell in group.cells.iter().filter(|c| !c.measured.is_empty()) {
+        let mean = |shots| match cell.similarity.get(ShotGroup::name(shots)).copied() {
             None => "–".to_owned(),
             Some(Spread { mean, sd: None, .. }) => format!("{mean:.3}"),
             Some(Spread { mean, sd: Some(sd), .. }) => format!("{mean:.3} ± {sd:.3}"),
@@ -156,7 +128,7 @@ pub(crate) fn similarity_table(group: &Group<'_>) -> Option<Table> {
         table.push([
             cell.arm.to_string(),
             factor_text(cell.imbalance_factor),
-            cell.features.len().to_string(),
+            cell.measured.len().to_string(),
             space_name(cell).to_owned(),
             mean(ShotGroup::Many),
             mean(ShotGroup::Medium),
@@ -164,37 +136,4 @@ pub(crate) fn similarity_table(group: &Group<'_>) -> Option<Table> {
         ]);
     }
     (!table.is_empty()).then_some(table)
-}
-
-/// The same with one number per cell, one row per cell and shot group.
-pub(crate) fn similarity_csv(group: &Group<'_>) -> Table {
-    let mut table = Table::new(["method", "imb", "measured_on", "group", "mean", "sd", "n"]);
-    for cell in group.cells.iter().filter(|c| !c.features.is_empty()) {
-        for (shots, ..) in SHOTS {
-            let Some(found) = mean_similarity(cell, shots) else { continue };
-            let (arm, imb) = (cell.arm.to_string(), factor_text(cell.imbalance_factor));
-            let front = [arm, imb, space_name(cell).to_owned(), shots.name().to_owned()];
-            table.push(front.into_iter().chain(numeric::spread(Some(found))));
-        }
-    }
-    table
-}
-
-/// The densities as a table, all factors.
-pub(crate) fn density_table(group: &Group<'_>) -> Table {
-    let mut table = Table::new(["method", "imb", "group", "cosine", "density"]);
-    for cell in &group.cells {
-        for (shots, ..) in SHOTS {
-            for (cosine, value) in density(cell, shots) {
-                table.push([
-                    cell.arm.to_string(),
-                    factor_text(cell.imbalance_factor),
-                    shots.name().to_owned(),
-                    format!("{cosine:.3}"),
-                    format!("{value:.6}"),
-                ]);
-            }
-        }
-    }
-    table
 }

@@ -1,18 +1,20 @@
 //! Accuracy by class, and what figures of accuracies share.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     longtail::ShotGroup,
     report::{
         Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
         training::{
-            cells::{Cell, Group, Spread},
+            cells::{Cell, ClassRow, Group},
             diagnostics::by_count,
             style::{legend_first, styled},
             tables::factor_text,
         },
     },
-    run::RunRecord,
+    results::Spread,
 };
 
 /// Classes up to which each is shown with its name; more are shown as a running mean.
@@ -44,17 +46,18 @@ pub(crate) fn dodge(i: usize, n: usize, room: f64) -> f64 {
 }
 
 /// Accuracy of each class, classes sorted by training images, one panel per factor.
-pub(crate) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
+pub(crate) fn accuracy_by_class(group: &Group) -> Result<Rendered> {
     let mut panels = Vec::new();
     for factor in group.factors() {
-        let cells: Vec<&Cell<'_>> = group.at(factor).collect();
-        let Some(run) = cells.first().map(|c| c.runs[0]) else { continue };
-        let order = by_count(&run.counts);
+        let cells: Vec<&Cell> = group.at(factor).collect();
+        let Some(first) = cells.first() else { continue };
+        let counts = first.counts();
+        let order = by_count(&counts);
         let lines = cells.iter().enumerate().map(|(i, cell)| {
             let points = if order.len() <= NAMED {
                 let shift = dodge(i, cells.len(), 0.66);
                 let at = |(rank, &class): (usize, &usize)| {
-                    let spread = cell.last(|e| e.per_class.get(class).copied())?;
+                    let spread = cell.classes.get(class)?.accuracy?;
                     Some((rank as f64 + shift, in_percent(spread)))
                 };
                 order.iter().enumerate().filter_map(at).collect()
@@ -65,12 +68,12 @@ pub(crate) fn accuracy_by_class(group: &Group<'_>) -> Result<Rendered> {
             styled(group, &cell.arm, points, mark)
         });
         let lines = lines.collect();
-        let x = class_axis(run, &order);
+        let x = class_axis(&first.classes, &order);
         let y = Axis::linear("class accuracy (%)", -3.0, 103.0)
             .with_ticks((0..=5).map(|k| 20.0 * f64::from(k)));
         let mut panel =
             Panel::new(format!("imbalance factor {}", factor_text(factor)), x, y, lines);
-        let groups = shot_groups(&order, &run.counts);
+        let groups = shot_groups(&order, &counts);
         let middle = |g: &(usize, usize, &str)| (0.5 * (g.0 + g.1) as f64, g.2.to_owned());
         panel.above = groups.iter().map(middle).collect();
         let border = |g: &(usize, usize, &str)| (g.0 as f64 - 0.5, String::new());
@@ -91,22 +94,23 @@ fn window(classes: usize) -> usize {
 }
 
 /// Mean accuracy of [`window`] neighbouring classes at each rank, spread over seeds.
-fn running_mean(cell: &Cell<'_>, order: &[usize]) -> Vec<(f64, Spread)> {
+fn running_mean(cell: &Cell, order: &[usize]) -> Vec<(f64, Spread)> {
     let width = window(order.len());
     let at = |(first, classes): (usize, &[usize])| {
-        let spread = cell.last(|e| {
-            let sum: f64 = classes.iter().filter_map(|&c| e.per_class.get(c)).sum();
-            Some(sum / width as f64)
-        })?;
+        let mean = |seed: usize| {
+            let each = classes.iter().filter_map(|&c| cell.classes.get(c)?.by_seed.get(seed));
+            each.sum::<f64>() / width as f64
+        };
+        let spread = Spread::of(&(0..cell.seeds).map(mean).collect::<Vec<_>>())?;
         Some((first as f64 + (width - 1) as f64 / 2.0, in_percent(spread)))
     };
     order.windows(width).enumerate().filter_map(at).collect()
 }
 
 /// Names and training images of the classes; with many classes their rank.
-fn class_axis(run: &RunRecord, order: &[usize]) -> Axis {
+fn class_axis(classes: &[ClassRow], order: &[usize]) -> Axis {
     if order.len() <= NAMED {
-        let name = |&c: &usize| format!("{} ({})", run.class_names[c], run.counts[c]);
+        let name = |&c: &usize| format!("{} ({})", classes[c].name, classes[c].train_images);
         return Axis::categories("class (training images)", order.iter().map(name)).upright();
     }
     let last = (order.len() - 1) as f64;
@@ -127,27 +131,23 @@ fn shot_groups(order: &[usize], counts: &[u64]) -> Vec<(usize, usize, &'static s
     groups
 }
 
-/// What [`accuracy_by_class`] shows, in words that hold for these runs.
-pub(crate) fn class_caption(group: &Group<'_>) -> String {
-    let mut text = "Accuracy of each class, most training images on the left.".to_owned();
-    let borders = |r: &RunRecord| shot_groups(&by_count(&r.counts), &r.counts).len() > 1;
-    if group.runs().any(borders) {
-        text.push_str(" Dashed verticals separate the shot groups named above.");
+/// What the caption of [`accuracy_by_class`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct ClassesCaption {
+    /// More than one shot group has classes.
+    pub(crate) several_groups: bool,
+    pub(crate) several_seeds: bool,
+    /// Classes of one point; none where each is shown with its name.
+    pub(crate) window: Option<usize>,
+}
+
+/// What holds for the runs that [`accuracy_by_class`] shows.
+pub(crate) fn class_caption(group: &Group) -> ClassesCaption {
+    let borders = |c: &Cell| shot_groups(&by_count(&c.counts()), &c.counts()).len() > 1;
+    let classes = group.cells.first().map_or(0, |c| c.classes.len());
+    ClassesCaption {
+        several_groups: group.cells.iter().any(borders),
+        several_seeds: group.cells.iter().any(|c| c.seeds > 1),
+        window: (classes > NAMED).then(|| window(classes)),
     }
-    let several = group.cells.iter().any(|c| c.runs.len() > 1);
-    let classes = group.runs().next().map_or(0, |r| r.counts.len());
-    match (classes > NAMED, several) {
-        (false, true) => text.push_str(
-            " Error bars: one sample standard deviation over seeds; one that leaves the panel has no cap there.",
-        ),
-        (true, _) => {
-            let width = window(classes);
-            text.push_str(&format!(" Each point is the mean of {width} neighbouring classes."));
-            if several {
-                text.push_str(" Bands: one sample standard deviation over seeds.");
-            }
-        }
-        (false, false) => {}
-    }
-    text
 }

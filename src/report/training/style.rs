@@ -1,10 +1,8 @@
 //! How methods look: the same method has the same colour in every figure of every report.
 
 use crate::{
-    report::{
-        Mark, Panel, Series,
-        training::cells::{Arm, Group, Spread},
-    },
+    report::{Mark, Panel, Series, training::cells::Group},
+    results::{Arm, Spread},
     run::{Method, MethodLabel, RescomModules},
 };
 
@@ -47,12 +45,7 @@ pub(crate) fn with_spread(series: Series, points: Vec<(f64, Spread)>) -> Series 
 }
 
 /// The series of an arm. Several settings of one method share its colour and differ in form.
-pub(crate) fn styled(
-    group: &Group<'_>,
-    arm: &Arm,
-    points: Vec<(f64, Spread)>,
-    mark: Mark,
-) -> Series {
+pub(crate) fn styled(group: &Group, arm: &Arm, points: Vec<(f64, Spread)>, mark: Mark) -> Series {
     let number = number_of(arm.method);
     let arms = group.arms();
     let same = || arms.iter().filter(|a| a.method == arm.method);
@@ -63,7 +56,7 @@ pub(crate) fn styled(
 }
 
 /// The legend lists methods in the order of the tables, also those that the first panel lacks.
-pub(crate) fn legend_first(group: &Group<'_>, panels: &mut [Panel]) {
+pub(crate) fn legend_first(group: &Group, panels: &mut [Panel]) {
     let Some(first) = panels.first_mut() else { return };
     let drawn = std::mem::take(&mut first.series);
     let mark = drawn.first().map_or(Mark::Line, |s| s.mark);

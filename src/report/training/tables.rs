@@ -1,11 +1,11 @@
-//! The tables that the report shows, numbers as people read them; `numeric` has those of the CSV files.
+//! The tables that the report shows, numbers as people read them.
+
+use std::collections::BTreeSet;
 
 use crate::{
-    report::{
-        Table,
-        published::Published,
-        training::cells::{Cell, FinishedRun, Group, Spread},
-    },
+    Result,
+    report::{Table, published::Published, training::cells::Group},
+    results::{Columns as _, Spread, query},
     run::RunRecord,
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn backbone(record: &RunRecord) -> String {
 /// Method x imbalance factor, top-1 of the last epoch and of the best where that was a choice; beside
 /// them the published number and the difference where the group has any. With "(n = 1)" behind each
 /// number if not all have as many seeds.
-pub(crate) fn main_table(group: &Group<'_>) -> Table {
+pub(crate) fn main_table(group: &Group) -> Table {
     let any_published = !group.all_published().is_empty();
     let mut header = vec!["method".to_owned()];
     for factor in group.factors() {
@@ -48,9 +48,9 @@ pub(crate) fn main_table(group: &Group<'_>) -> Table {
         let mut row = vec![arm.to_string()];
         for factor in group.factors() {
             let cell = group.cell(&arm, factor);
-            let last = cell.and_then(|c| c.last(|e| Some(e.top1)));
+            let last = cell.and_then(|c| c.last("top1"));
             row.push(text(last));
-            row.push(text(cell.and_then(Cell::best_top1)));
+            row.push(text(cell.and_then(|c| c.best_top1)));
             if any_published {
                 let published = group.published(&arm, factor);
                 row.push(published.map_or_else(|| "–".to_owned(), |p| beside(&p, last)));
@@ -72,7 +72,7 @@ fn beside(published: &Published, ours: Option<Spread>) -> String {
 }
 
 /// Every number that was published for the data set at the group's factors, with its source.
-pub(crate) fn published_table(group: &Group<'_>) -> Option<Table> {
+pub(crate) fn published_table(group: &Group) -> Option<Table> {
     let mut table = Table::new([
         "published method",
         "imb",
@@ -103,7 +103,7 @@ pub(crate) fn published_table(group: &Group<'_>) -> Option<Table> {
 }
 
 /// Many, medium, few and calibration of the last epoch, one row per cell.
-pub(crate) fn groups_table(group: &Group<'_>) -> Table {
+pub(crate) fn groups_table(group: &Group) -> Table {
     let mut table = Table::new([
         "method",
         "imb",
@@ -121,15 +121,15 @@ pub(crate) fn groups_table(group: &Group<'_>) -> Table {
         table.push([
             cell.arm.to_string(),
             factor_text(cell.imbalance_factor),
-            cell.runs.len().to_string(),
-            percent(cell.last(|e| Some(e.top1))),
-            percent(cell.last(|e| e.groups.many)),
-            percent(cell.last(|e| e.groups.medium)),
-            percent(cell.last(|e| e.groups.few)),
-            percent(cell.last(|e| Some(e.top5))),
-            percent(cell.last(|e| Some(e.ece))),
-            cell.runs[0].epochs.len().to_string(),
-            backbone(cell.runs[0]),
+            cell.seeds.to_string(),
+            percent(cell.last("top1")),
+            percent(cell.last("many")),
+            percent(cell.last("medium")),
+            percent(cell.last("few")),
+            percent(cell.last("top5")),
+            percent(cell.last("ece")),
+            cell.epochs.to_string(),
+            format!("{} ({})", cell.arch, cell.feature_dim),
         ]);
     }
     table
@@ -144,7 +144,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// Seconds of training per epoch, one row per cell, device and number of threads.
-pub(crate) fn time_table(group: &Group<'_>) -> Table {
+pub(crate) fn time_table(group: &Group) -> Table {
     let mut table = Table::new([
         "method",
         "imb",
@@ -157,28 +157,19 @@ pub(crate) fn time_table(group: &Group<'_>) -> Table {
         "views per second (fastest epoch)",
     ]);
     for cell in &group.cells {
-        let place = |r: &RunRecord| (r.provenance.device.clone(), r.provenance.torch_threads);
-        let mut places: Vec<_> = cell.runs.iter().map(|r| place(r)).collect();
-        places.sort();
-        places.dedup();
-        for here in places {
-            let runs = || cell.runs.iter().filter(|r| place(r) == here);
-            let each = || runs().flat_map(|r| r.epochs.iter().map(|e| e.train_seconds));
-            let Some(seconds) = median(each().collect()) else { continue };
-            let fastest = each().fold(seconds, f64::min);
-            let recipe = &cell.runs[0].recipe;
-            let views = recipe.loss.views();
-            let steps = cell.runs[0].epochs.last().map_or(0, |e| e.steps);
-            let seen = (steps * recipe.optim.batch_size * views) as f64;
+        for here in &cell.seconds {
+            let Some(seconds) = median(here.all.clone()) else { continue };
+            let fastest = here.fastest;
+            let seen = (here.steps * cell.batch_size * cell.views) as f64;
             // A stage 2 has its own batches; what it saw per epoch is not in the record.
             let rate = (!cell.arm.method.stage2 && fastest > 0.0).then(|| seen / fastest);
             table.push([
                 cell.arm.to_string(),
                 factor_text(cell.imbalance_factor),
-                here.0,
-                here.1.to_string(),
-                cell.runs[0].counts.iter().sum::<u64>().to_string(),
-                views.to_string(),
+                here.device.clone(),
+                here.threads.to_string(),
+                cell.train_images.to_string(),
+                cell.views.to_string(),
                 format!("{seconds:.1}"),
                 format!("{fastest:.1}"),
                 rate.map_or_else(|| "–".to_owned(), |r| format!("{r:.0}")),
@@ -188,59 +179,31 @@ pub(crate) fn time_table(group: &Group<'_>) -> Table {
     table
 }
 
-/// One row per run: what a reader needs to compute anything else.
-pub fn runs_table(runs: &[FinishedRun]) -> Table {
-    let mut table = Table::new([
-        "run",
-        "data_set",
-        "class_order",
-        "imbalance_factor",
-        "method",
-        "seed",
-        "arch",
-        "feature_dim",
-        "epochs",
-        "train_images",
-        "top1_last",
-        "top1_best",
-        "best_epoch",
-        "top5_last",
-        "many",
-        "medium",
-        "few",
-        "ece",
-        "seconds",
-        "device",
-        "threads",
-    ]);
-    let number = |v: f64| format!("{v:.6}");
-    let optional = |v: Option<f64>| v.map(number).unwrap_or_default();
-    for FinishedRun { record: r, .. } in runs {
-        table.push([
-            r.id.clone(),
-            r.recipe.data.set.name().to_owned(),
-            r.recipe.data.class_order.label(),
-            factor_text(r.imbalance_factor()),
-            r.method_label().to_string(),
-            r.recipe.run.seed.to_string(),
-            r.recipe.model.arch.name().to_owned(),
-            r.recipe.model.arch.feature_dim().to_string(),
-            r.epochs.len().to_string(),
-            r.counts.iter().sum::<u64>().to_string(),
-            number(r.last.top1),
-            number(r.best.test.top1),
-            r.best.epoch.to_string(),
-            number(r.last.top5),
-            optional(r.last.groups.many),
-            optional(r.last.groups.medium),
-            optional(r.last.groups.few),
-            number(r.last.ece),
-            format!("{:.1}", r.seconds),
-            r.provenance.device.clone(),
-            r.provenance.torch_threads.to_string(),
-        ]);
+/// Which values the lettered settings stand for; none where no letters are used.
+///
+/// # Errors
+/// [`Error::Run`](crate::Error::Run) if the query does not fit the tables.
+pub(crate) fn settings_table(group: &Group) -> Result<Option<Table>> {
+    let found = query::settings(&group.frames)?;
+    let (keys, settings) = (found.texts("key")?, found.texts("setting")?);
+    let values = found.texts("value")?;
+    let distinct = |texts: &[String]| texts.iter().cloned().collect::<BTreeSet<String>>();
+    let (rows, mut names) = (distinct(&keys), Vec::from_iter(distinct(&settings)));
+    if rows.len() < 2 {
+        return Ok(None);
     }
-    table
+    // A, B ... Z, A1: as they were given.
+    names.sort_by_key(|name| (name.len(), name.clone()));
+    let mut table = Table::new(std::iter::once("key".to_owned()).chain(names.clone()));
+    for key in rows {
+        let value = |name: &String| {
+            let row = keys.iter().zip(&settings).position(|(k, s)| *k == key && s == name);
+            row.map(|row| values[row].clone()).unwrap_or_default()
+        };
+        let values: Vec<String> = names.iter().map(value).collect();
+        table.push(std::iter::once(key).chain(values));
+    }
+    Ok(Some(table))
 }
 
 #[cfg(test)]

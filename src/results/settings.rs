@@ -1,10 +1,10 @@
-//! Which recipes the runs of a group were trained with, so that unlike runs are never averaged.
+//! Which recipes the runs of a data set in a class order were trained with, so that unlike runs are
+//! never averaged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Result,
-    report::Table,
     run::{MethodLabel, RunRecord},
 };
 
@@ -23,19 +23,23 @@ const FREE: [&str; 8] = [
 /// Stands among the keys for the images themselves.
 const IMAGES: &str = "images";
 
-type Values = BTreeMap<String, String>;
+/// Values of a recipe by key.
+pub(super) type Values = BTreeMap<String, String>;
 
 /// The settings of a group: the keys in which runs of one method at one imbalance factor differ
 /// besides the seed, and the combinations of their values that occur.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub(super) struct Settings {
     keys: BTreeSet<String>,
     found: Vec<Values>,
 }
 
-fn values_of(record: &RunRecord) -> Result<Values> {
+/// The recipe's values by key, and which images were used.
+///
+/// # Errors
+/// If a recipe cannot be expressed as text.
+pub(super) fn all_values(record: &RunRecord) -> Result<Values> {
     let mut values = record.recipe.values()?;
-    values.retain(|key, _| !FREE.contains(&key.as_str()));
     let images = match record.is_synthetic() {
         true => "generated".to_owned(),
         false => record.provenance.data_sha256.chars().take(8).collect(),
@@ -44,12 +48,23 @@ fn values_of(record: &RunRecord) -> Result<Values> {
     Ok(values)
 }
 
+/// Whether runs that differ in `key` are different experiments.
+pub(super) fn sets_apart(key: &str) -> bool {
+    !FREE.contains(&key)
+}
+
+fn values_of(record: &RunRecord) -> Result<Values> {
+    let mut values = all_values(record)?;
+    values.retain(|key, _| sets_apart(key));
+    Ok(values)
+}
+
 impl Settings {
     /// The settings that occur among `records`, which are of one data set in one class order.
     ///
     /// # Errors
     /// If a recipe cannot be expressed as text.
-    pub fn of<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Self> {
+    pub(super) fn of<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Self> {
         let mut seen: BTreeMap<(u64, MethodLabel), BTreeSet<Values>> = BTreeMap::new();
         for record in records {
             let factor = record.imbalance_factor().to_bits();
@@ -81,7 +96,7 @@ impl Settings {
     ///
     /// # Errors
     /// If a recipe cannot be expressed as text.
-    pub fn variant(&self, record: &RunRecord) -> Result<String> {
+    pub(super) fn variant(&self, record: &RunRecord) -> Result<String> {
         let values = self.reduced(values_of(record)?);
         if let (1, Some((key, value))) = (values.len(), values.first_key_value()) {
             let field = key.rsplit('.').next().unwrap_or(key);
@@ -90,46 +105,10 @@ impl Settings {
         let place = self.found.iter().position(|f| *f == values).unwrap_or(0);
         Ok(if values.is_empty() { String::new() } else { format!("setting {}", letters(place)) })
     }
-
-    /// Which values the lettered settings stand for; none where no letters are used.
-    pub fn table(&self) -> Option<Table> {
-        if self.keys.len() < 2 {
-            return None;
-        }
-        let names = (0..self.found.len()).map(|i| format!("setting {}", letters(i)));
-        let mut table = Table::new(std::iter::once("key".to_owned()).chain(names));
-        for key in &self.keys {
-            let value = |v: &Values| v.get(key).cloned().unwrap_or_default();
-            table.push(std::iter::once(key.clone()).chain(self.found.iter().map(value)));
-        }
-        Some(table)
-    }
 }
 
 /// A, B ... Z, A1, B1 ...
 fn letters(place: usize) -> String {
     let letter = char::from(b'A' + (place % 26) as u8);
     if place < 26 { letter.to_string() } else { format!("{letter}{}", place / 26) }
-}
-
-/// Keys, besides those that belong to the method, in which the rows of a group differ although no
-/// method has several settings: the comparison is then not one of methods alone.
-///
-/// # Errors
-/// If a recipe cannot be expressed as text.
-pub(crate) fn unlike<'a>(records: impl Iterator<Item = &'a RunRecord>) -> Result<Vec<String>> {
-    let mut seen: BTreeMap<u64, Vec<Values>> = BTreeMap::new();
-    for record in records {
-        let factor = record.imbalance_factor().to_bits();
-        seen.entry(factor).or_default().push(values_of(record)?);
-    }
-    let mut keys = BTreeSet::new();
-    for values in seen.values() {
-        for (key, value) in values.iter().flatten() {
-            if values[0].get(key) != Some(value) {
-                keys.insert(key.clone());
-            }
-        }
-    }
-    Ok(keys.into_iter().collect())
 }
