@@ -44,7 +44,8 @@ fn paths(tree: &str) -> Vec<Vec<String>> {
 
 /// The trees that begin with `word` and `::`, as paths.
 fn paths_from(code: &str, word: &str) -> Vec<Vec<String>> {
-    let starts = code.match_indices(&format!("{word}::")).filter(|(at, _)| {
+    let start = format!("{word}::");
+    let starts = code.match_indices(&start).filter(|(at, _)| {
         !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
     });
     starts.flat_map(|(at, _)| paths(&code[at..])).collect()
