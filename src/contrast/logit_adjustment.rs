@@ -39,7 +39,7 @@ mod tests {
         let counts = ClassCounts::new(vec![60, 30, 10]).unwrap();
         let logits = array![[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]];
         let labels = [2, 0];
-        let (loss, gradient) = logit_adjustment(logits.view(), &labels, &counts, 1.0);
+        let (loss, gradient) = logit_adjustment(&logits.view(), &labels, &counts, 1.0);
         // With tau = 1 the softmax is p_c exp(l_c) over its sum.
         let share = |row: usize, y: usize| {
             let of = |c: usize| [0.6, 0.3, 0.1][c] * f64::exp(logits[[row, c]]);
@@ -52,7 +52,7 @@ mod tests {
             let at = |shift: f64| {
                 let mut moved = logits.clone();
                 moved[[i, c]] += shift;
-                logit_adjustment(moved.view(), &labels, &counts, 1.0).0
+                logit_adjustment(&moved.view(), &labels, &counts, 1.0).0
             };
             let slope = (at(h) - at(-h)) / (2.0 * h);
             assert!((slope - analytic).abs() < 1e-9, "[{i}, {c}]: {slope} {analytic}");

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::cifar::Cifar;
-use super::refusal::{Fetched, Refusal, reasons};
+use super::refusal::{Fetched, reasons};
 use super::{Progress, cache};
 use crate::{Error, Result};
 

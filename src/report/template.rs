@@ -8,12 +8,13 @@ use minijinja::{
 use serde::Serialize;
 
 /// The templates by name; one may include another.
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("dual-findings.md.j2", include_str!("templates/dual-findings.md.j2")),
     ("dual-imbalance.md.j2", include_str!("templates/dual-imbalance.md.j2")),
     ("easy-pairs.md.j2", include_str!("templates/easy-pairs.md.j2")),
     ("easy-section.md.j2", include_str!("templates/easy-section.md.j2")),
     ("from-features.md.j2", include_str!("templates/from-features.md.j2")),
+    ("training.md.j2", include_str!("templates/training.md.j2")),
 ];
 
 /// The template `name` with what `context` hands over.
@@ -21,24 +22,24 @@ const TEMPLATES: [(&str, &str); 5] = [
 /// # Errors
 /// If the template cannot be read, or asks for what was not handed over: the line in it.
 pub(crate) fn render(name: &str, context: &impl Serialize) -> Result<String> {
-    render_from(&TEMPLATES, name, context)
+    environment(&TEMPLATES).and_then(|env| rendered(&env, name, context)).map_err(|e| error(&e))
 }
 
-fn render_from(
-    templates: &[(&'static str, &str)],
+fn rendered(
+    env: &Environment<'_>,
     name: &str,
     context: &impl Serialize,
-) -> Result<String> {
-    let env = environment(templates);
-    let rendered = env.and_then(|env| env.get_template(name)?.render(Serde(context)));
-    rendered.map_err(|e| {
-        // Of an error in an included template the innermost names its line.
-        let mut inner: &dyn std::error::Error = &e;
-        while let Some(source) = inner.source() {
-            inner = source;
-        }
-        Error::run(format!("template of a report: {inner}"))
-    })
+) -> Result<String, minijinja::Error> {
+    env.get_template(name)?.render(Serde(context))
+}
+
+/// One line; of an error in an included template the innermost names its line.
+fn error(error: &minijinja::Error) -> Error {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    Error::run(format!("template of a report: {inner}"))
 }
 
 /// The templates under one set of rules; what is wrong in one of them shows here or in the render.

@@ -253,7 +253,7 @@ fn each_method_trains_what_its_name_says() {
         assert_eq!(loss.classification.as_str(), classification, "{name}");
         assert_eq!((&loss.keys[..], loss.mixup), (keys, mixup), "{name}");
         assert_eq!((loss.views_classified, loss.miner), (1, Miner::None), "{name}");
-        let contrast = loss.contrast.as_ref().map(|name| name.as_str());
+        let contrast = loss.contrast.as_ref().map(rescom::run::LossName::as_str);
         assert_eq!(contrast, (!keys.is_empty()).then_some("supcon"), "{name}");
         assert_eq!(loss.views(), if keys.is_empty() { 1 } else { 2 }, "{name}");
     }

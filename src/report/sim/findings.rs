@@ -45,10 +45,10 @@ struct SquareLaw {
     sum: String,
 }
 
-/// The Siamese level by remedy: those below and above their heuristic by more than `near`.
+/// The Siamese level by remedy: those below and above their heuristic by more than `room`.
 #[derive(Debug, Serialize)]
 struct DifferentClasses {
-    near: String,
+    room: String,
     below: Vec<&'static str>,
     above: Vec<&'static str>,
     exponents: Vec<RemedyExponent>,
@@ -174,7 +174,7 @@ impl Exponents {
             heuristic: *heuristic,
         };
         DifferentClasses {
-            near: NEAR.to_string(),
+            room: NEAR.to_string(),
             below: of(Ordering::Less),
             above: of(Ordering::Greater),
             exponents: self.siamese.iter().zip(&REMEDIES).map(one).collect(),

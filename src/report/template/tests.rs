@@ -4,14 +4,15 @@ use super::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-fn rendered(source: &str, context: &Value) -> Result<String> {
-    render_from(&[("t.md.j2", source)], "t.md.j2", context)
+fn of_source(source: &str, context: &Value) -> Result<String> {
+    let env = environment(&[("t.md.j2", source)]);
+    env.and_then(|env| rendered(&env, "t.md.j2", context)).map_err(|e| error(&e))
 }
 
 #[test]
 fn what_was_not_handed_over_is_an_error_that_names_the_line() {
     let context = json!({ "here": 3, "nothing": null, "fraction": 0.1, "list": [1] });
-    assert_eq!(rendered("{{ here }} &\n", &context).unwrap(), "3 &\n");
+    assert_eq!(of_source("{{ here }} &\n", &context).unwrap(), "3 &\n");
     for (source, said) in [
         ("a\n{{ gone }}", "undefined"),
         ("a\n{{ here.gone }}", "undefined"),
@@ -21,17 +22,17 @@ fn what_was_not_handed_over_is_an_error_that_names_the_line() {
         ("a\n{{ list }}", "is shown"),
         ("a\n{% if here %}b", "unexpected end"),
     ] {
-        let message = rendered(source, &context).unwrap_err().to_string();
-        assert!(message.starts_with("template t.md.j2, line 2: "), "{message}");
-        assert!(message.contains(said) && !message.contains('\n'), "{message}");
+        let message = of_source(source, &context).unwrap_err().to_string();
+        assert!(message.ends_with("(in t.md.j2:2)"), "{message}");
+        assert!(message.contains(said) && !message.contains('\n'), "{said}: {message}");
     }
 }
 
 #[test]
 fn tags_on_lines_of_their_own_leave_no_line() {
     let source = "a\n{% if yes %}\nb\n\n{% endif %}\nc\n";
-    assert_eq!(rendered(source, &json!({ "yes": true })).unwrap(), "a\nb\n\nc\n");
-    assert_eq!(rendered(source, &json!({ "yes": false })).unwrap(), "a\nc\n");
+    assert_eq!(of_source(source, &json!({ "yes": true })).unwrap(), "a\nb\n\nc\n");
+    assert_eq!(of_source(source, &json!({ "yes": false })).unwrap(), "a\nc\n");
 }
 
 /// Renders `name` with `full` and with what follows from it: each condition and each pair of them
@@ -47,11 +48,12 @@ pub(crate) fn assert_every_branch(name: &str, full: &impl Serialize) {
     let marked: Vec<(&str, String)> =
         sources.iter().map(|(name, text)| (*name, with_marks(name, text, &mut marks))).collect();
     let marked: Vec<(&str, &str)> = marked.iter().map(|(name, text)| (*name, &**text)).collect();
+    let (whole, marked) = (environment(&TEMPLATES).unwrap(), environment(&marked).unwrap());
     let mut unseen: BTreeSet<usize> = (0..marks.len()).collect();
     for context in variants(&full, &conditions(&sources)) {
-        let text = render_from(&marked, name, &context).unwrap();
+        let text = rendered(&marked, name, &context).unwrap();
         unseen.retain(|i| !text.contains(&mark(*i)));
-        assert_whole(&render(name, &context).unwrap());
+        assert_whole(&rendered(&whole, name, &context).unwrap());
     }
     let unseen: Vec<_> = unseen.into_iter().map(|i| &marks[i]).collect();
     assert!(unseen.is_empty(), "branches that no context takes: {unseen:#?}");

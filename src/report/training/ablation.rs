@@ -1,5 +1,7 @@
 //! What each module of ResCom is worth: the combinations that were run.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
@@ -31,7 +33,7 @@ fn factors(group: &Group) -> Vec<f64> {
 }
 
 /// One row per combination that was run; none if no factor has two of them.
-pub(crate) fn ablation_table(group: &Group) -> Option<Table> {
+fn ablation_table(group: &Group) -> Option<Table> {
     let factors = factors(group);
     if factors.is_empty() {
         return None;
@@ -61,51 +63,55 @@ pub(crate) fn ablation_table(group: &Group) -> Option<Table> {
     Some(table)
 }
 
-/// "At imbalance factor 100, 11 of the 16 combinations were not run." for each factor of the table.
-pub(crate) fn missing(group: &Group) -> String {
-    let sentence = |factor: f64| {
-        let found = variants(group, factor);
-        let factor = factor_text(factor);
-        let not_run: Vec<String> = RescomModules::combinations()
-            .filter(|m| found.iter().all(|(there, _)| there != m))
-            .map(|m| format!("`{}`", Method::Rescom(m)))
-            .collect();
-        match not_run.len() {
-            0 => format!("At imbalance factor {factor} all 16 combinations were run."),
-            n => format!(
-                "At imbalance factor {factor}, {n} of the 16 combinations were not run: {}.",
-                not_run.join(", ")
-            ),
-        }
-    };
-    factors(group).into_iter().map(sentence).collect::<Vec<_>>().join(" ")
+/// What the text speaks of beside the table, and the caption of [`ablation_bars`].
+#[derive(Serialize)]
+pub(crate) struct AblationContext {
+    pub(crate) table: String,
+    pub(crate) factors: Vec<NotRun>,
+    pub(crate) few_shot: bool,
+    pub(crate) several_seeds: bool,
+}
+
+/// The combinations that were not run at a factor of the table: how many, and which if any.
+#[derive(Serialize)]
+pub(crate) struct NotRun {
+    pub(crate) factor: String,
+    pub(crate) number: usize,
+    pub(crate) not_run: Option<String>,
+}
+
+/// The table and what holds for its runs; none if no factor has two combinations.
+pub(crate) fn context(group: &Group) -> Option<AblationContext> {
+    let cells = || group.cells.iter().filter(|c| c.arm.modules().is_some());
+    Some(AblationContext {
+        table: ablation_table(group)?.markdown(),
+        factors: factors(group).into_iter().map(|f| not_run(group, f)).collect(),
+        few_shot: cells().any(|c| c.last("few").is_some()),
+        several_seeds: cells().any(|c| c.seeds > 1),
+    })
+}
+
+fn not_run(group: &Group, factor: f64) -> NotRun {
+    let found = variants(group, factor);
+    let not_run: Vec<String> = RescomModules::combinations()
+        .filter(|m| found.iter().all(|(there, _)| there != m))
+        .map(|m| format!("`{}`", Method::Rescom(m)))
+        .collect();
+    NotRun {
+        factor: factor_text(factor),
+        number: not_run.len(),
+        not_run: (!not_run.is_empty()).then(|| not_run.join(", ")),
+    }
 }
 
 /// Accuracy over all classes and over the few-shot ones, one pair of bars per variant; one panel
-/// per factor. None if there is nothing to compare.
-pub(crate) fn ablation_bars(group: &Group) -> Result<Option<Rendered>> {
+/// per factor that [`context`] speaks of.
+pub(crate) fn ablation_bars(group: &Group) -> Result<Rendered> {
     let panels: Vec<Panel> =
         factors(group).into_iter().map(|f| panel(&variants(group, f), f)).collect();
-    if panels.is_empty() {
-        return Ok(None);
-    }
     let most = panels.iter().map(|p| p.x.ticks().len()).max().unwrap_or(0) as u32;
     let panel_size = (500.max(120 + 44 * most), 360);
-    Ok(Some(render(&Lines { columns: 1, panel_size, ..Lines::row(panels) })?))
-}
-
-/// What [`ablation_bars`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group) -> String {
-    let cells = || group.cells.iter().filter(|c| c.arm.modules().is_some());
-    let mut text =
-        "ResCom and what is left of it without modules: mean over all classes".to_owned();
-    if cells().any(|c| c.last("few").is_some()) {
-        text.push_str(" and over the few-shot classes");
-    }
-    if cells().any(|c| c.seeds > 1) {
-        text.push_str(", error bars one sample standard deviation over seeds");
-    }
-    text + "."
+    render(&Lines { columns: 1, panel_size, ..Lines::row(panels) })
 }
 
 fn panel(variants: &[(RescomModules, &Cell)], factor: f64) -> Panel {

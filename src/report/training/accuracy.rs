@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
@@ -25,44 +27,60 @@ pub(crate) fn figure(group: &Group) -> Result<Rendered> {
     }
 }
 
-/// What [`figure`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group) -> String {
-    let several = group.factors().len() > 1;
-    let mut text = "Top-1 accuracy in the last epoch".to_owned();
-    text.push_str(if several { " against the imbalance factor." } else { " of each method." });
-    if group.cells.iter().any(|c| c.seeds > 1) {
-        text.push_str(" Error bars: one sample standard deviation over seeds.");
-    }
-    if several && group.arms().len() > 1 {
-        text.push_str(" Methods are shifted sideways so that the bars stand apart.");
-    }
-    if group.arms().iter().any(|arm| !rings(group, arm).is_empty()) {
-        text.push_str(" Rings: published for the same encoder.");
-    }
-    text + &seeds_note(group)
+/// What the caption of [`figure`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct AccuracyCaption {
+    pub(crate) several_factors: bool,
+    pub(crate) several_seeds: bool,
+    pub(crate) shifted: bool,
+    pub(crate) published: bool,
+    /// Numbers of seeds by factor; empty where every cell has as many.
+    pub(crate) unlike_seeds: Vec<SeedsAt>,
 }
 
-/// " Seeds: ...", if not every cell has as many.
-pub(crate) fn seeds_note(group: &Group) -> String {
+/// How many seeds the cells at one factor have.
+#[derive(Serialize)]
+pub(crate) struct SeedsAt {
+    pub(crate) factor: String,
+    pub(crate) numbers: Vec<SeedsOf>,
+}
+
+/// A number of seeds and the methods that have it; none are named where all have it.
+#[derive(Serialize)]
+pub(crate) struct SeedsOf {
+    pub(crate) seeds: usize,
+    pub(crate) methods: Option<String>,
+}
+
+/// What holds for the runs that [`figure`] shows.
+pub(crate) fn caption(group: &Group) -> AccuracyCaption {
+    let several_factors = group.factors().len() > 1;
+    AccuracyCaption {
+        several_factors,
+        several_seeds: group.cells.iter().any(|c| c.seeds > 1),
+        shifted: several_factors && group.arms().len() > 1,
+        published: group.arms().iter().any(|arm| !rings(group, arm).is_empty()),
+        unlike_seeds: unlike_seeds(group),
+    }
+}
+
+fn unlike_seeds(group: &Group) -> Vec<SeedsAt> {
     if !group.uneven() {
-        return String::new();
+        return Vec::new();
     }
     let at = |factor: f64| {
         let mut by_n: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for cell in group.at(factor) {
             by_n.entry(cell.seeds).or_default().push(cell.arm.to_string());
         }
-        let factor = factor_text(factor);
-        match by_n.keys().collect::<Vec<_>>()[..] {
-            [n] => format!("at {factor} n = {n}"),
-            _ => {
-                let each = by_n.iter().map(|(n, arms)| format!("n = {n} ({})", arms.join(", ")));
-                format!("at {factor} {}", each.collect::<Vec<_>>().join(" and "))
-            }
-        }
+        let several = by_n.len() > 1;
+        let one = |(seeds, arms): (usize, Vec<String>)| SeedsOf {
+            seeds,
+            methods: several.then(|| arms.join(", ")),
+        };
+        SeedsAt { factor: factor_text(factor), numbers: by_n.into_iter().map(one).collect() }
     };
-    let all: Vec<String> = group.factors().into_iter().map(at).collect();
-    format!(" Not every point has as many seeds: {}.", all.join("; "))
+    group.factors().into_iter().map(at).collect()
 }
 
 /// Published numbers of an arm at the group's factors.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
@@ -75,20 +77,21 @@ fn accuracy(
     Panel::new(title, Axis::linear("epoch", 0.0, high), y, all)
 }
 
-/// What [`figure`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group) -> String {
-    let mut text = "Classification loss on the training views (left) and accuracy on test images (right) by epoch: \
-                    mean over seeds"
-        .to_owned();
+/// What the caption of [`figure`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct CurvesCaption {
+    pub(crate) bands: bool,
+    /// Methods above which a panel has no bands, where there is such a panel.
+    pub(crate) crowd: Option<usize>,
+    /// Test images of the evaluations that were not of the whole test set, if there are any.
+    pub(crate) part_images: Option<String>,
+    pub(crate) all_images: String,
+}
+
+/// What holds for the runs that [`figure`] shows.
+pub(crate) fn caption(group: &Group) -> CurvesCaption {
     let sizes: Vec<usize> = group.factors().iter().map(|f| group.at(*f).count()).collect();
     let several = group.cells.iter().any(|c| c.seeds > 1);
-    if several && sizes.iter().any(|n| *n <= CROWD) {
-        text.push_str(", bands and bars one sample standard deviation");
-        if sizes.iter().any(|n| *n > CROWD) {
-            text.push_str(&format!(" (none in panels of more than {CROWD} methods)"));
-        }
-    }
-    text.push_str(". Losses of different methods are different functions and are not comparable.");
     let images = |whole: bool| -> String {
         let sizes = group.cells.iter().flat_map(|c| &c.test_sizes);
         let counts = sizes.filter(|(_, all)| *all == whole).map(|(n, _)| *n);
@@ -96,13 +99,10 @@ pub(crate) fn caption(group: &Group) -> String {
             counts.collect::<BTreeSet<u64>>().iter().map(u64::to_string).collect();
         counts.join(" or ")
     };
-    let some = images(false);
-    if !some.is_empty() {
-        text.push_str(&format!(
-            " Joined points are accuracies on {some} test images, rings those on all {}: these are not of one sample and \
-             not joined. Rings are shifted sideways so that they stand apart.",
-            images(true)
-        ));
+    CurvesCaption {
+        bands: several && sizes.iter().any(|n| *n <= CROWD),
+        crowd: sizes.iter().any(|n| *n > CROWD).then_some(CROWD),
+        part_images: Some(images(false)).filter(|n| !n.is_empty()),
+        all_images: images(true),
     }
-    text
 }

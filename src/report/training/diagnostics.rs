@@ -1,13 +1,12 @@
 //! Calibration and confusion of the last epoch at one imbalance factor.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
         Align, Axis, HeatMap, HeatPanel, Lines, Mark, Panel, Rendered, Series, colors, render,
-        training::{
-            cells::{Bin, Cell, Group},
-            tables::factor_text,
-        },
+        training::cells::{Bin, Cell, Group},
     },
 };
 
@@ -87,22 +86,16 @@ fn reliability_panel(cell: &Cell) -> Option<Panel> {
     Some(panel)
 }
 
-/// What [`reliability`] shows, in words that hold for these runs.
-pub(crate) fn reliability_caption(group: &Group) -> String {
-    let factor = shown_factor(group);
-    let mut text = format!(
-        "Reliability at imbalance factor {}: accuracy of the test images in each of 15 bins of confidence, and its gap to \
-         the bin's mean confidence; how many images a bin holds is in the CSV file.",
-        factor_text(factor)
-    );
-    if group.at(factor).any(|c| c.seeds > 1) {
-        text.push_str(
-            " Bars hold the images of all seeds, whiskers reach from the seed with the lowest accuracy in the bin to that \
-             with the highest. ECE per seed: mean over seeds ± sample standard deviation of each network's own error, as \
-             in the table; pooled: that of the bars, in which seeds that err to different sides cancel.",
-        );
-    }
-    text
+/// What the caption of [`reliability`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct ReliabilityCaption {
+    pub(crate) several_seeds: bool,
+}
+
+/// What holds for the runs that [`reliability`] shows.
+pub(crate) fn reliability_caption(group: &Group) -> ReliabilityCaption {
+    let mut shown = group.at(shown_factor(group));
+    ReliabilityCaption { several_seeds: shown.any(|c| c.seeds > 1) }
 }
 
 /// The classes, most training images first.

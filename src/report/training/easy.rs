@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use crate::{
     Result,
     report::{
         Axis, Lines, Mark, Panel, Rendered, Series, colors, render,
         training::{
             cells::{Cell, Group, Measured, Points},
-            diagnostics::shown_factor,
-            features::{is_encoder, measured, mixed},
+            features::{is_encoder, measured},
             plots::fitted,
             style::{number_of, styled},
-            tables::factor_text,
         },
     },
 };
@@ -69,22 +69,6 @@ pub(crate) fn figure(group: &Group) -> Result<Option<Rendered>> {
     Ok(Some(render(&Lines { panel_size: (390, 310), ..Lines::row(panels) })?))
 }
 
-/// A temperature, number of anchors, positives and negatives that all measured cells share, in words.
-fn setup(group: &Group) -> String {
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    for run in measured(group).iter().flat_map(|c| &c.measured) {
-        let text = format!(
-            "T = {}, {} anchors with {} positives and {} negatives each",
-            run.temperature,
-            run.anchors,
-            run.positive.len(),
-            run.negative.len()
-        );
-        seen.insert(text);
-    }
-    seen.into_iter().collect::<Vec<_>>().join("; ")
-}
-
 /// Share of the positives' gradient that pushes away: from positives whose probability p exceeds 1/|P|.
 ///
 /// With L the mean over positives outside the logarithm, dL/dl is p - 1/|P| for a positive and p for a
@@ -112,42 +96,61 @@ fn mean_over_seeds(cell: &Cell, share: fn(&Measured) -> f64) -> f64 {
 /// Smallest share, in percent, that one decimal shows.
 const SHOWN: f64 = 0.05;
 
-/// What the curves say of positives above 1/|P|.
-fn pushed_text(cells: &[&Cell]) -> String {
-    let share = |cell: &&&Cell| mean_over_seeds(cell, pushed);
-    let (some, none): (Vec<_>, Vec<_>) = cells.iter().partition(|c| share(c) >= SHOWN);
-    let each = |cell: &&&Cell| format!("{:.1} % in {}", share(cell), cell.arm);
-    let mut parts: Vec<String> = some.iter().map(each).collect();
-    match (some.is_empty(), none.is_empty()) {
-        (true, _) => parts.push(format!("less than {SHOWN} % in every method")),
-        (false, false) => parts.push(format!("less than {SHOWN} % in the others")),
-        (false, true) => {}
-    }
-    format!("of the positives' gradient, those above it carry {}", parts.join(", "))
+/// What the caption of [`figure`] speaks of, computed from the curves.
+#[derive(Serialize)]
+pub(crate) struct EasyCaption {
+    pub(crate) setups: Vec<Setup>,
+    /// Share of the positives' gradient that pushes away, of the methods in which it is seen.
+    pub(crate) pushed: Vec<MethodShare>,
+    /// The smallest share, in percent, that is seen.
+    pub(crate) shown: String,
+    /// In some method it is smaller.
+    pub(crate) others: bool,
+    pub(crate) hardest_tenth: Vec<MethodShare>,
 }
 
-/// What [`figure`] shows, computed from the curves.
-pub(crate) fn caption(group: &Group) -> String {
-    let cells = measured(group);
-    let tenth =
-        |cell: &&Cell| format!("{} {:.0} %", cell.arm, mean_over_seeds(cell, hardest_tenth));
-    let mut text = format!(
-        "Gradient of the supervised contrastive loss with respect to the logits ℓ = s/T by rank of the key, on test \
-         images at imbalance factor {}: {}; mean over anchors and seeds. A positive is pulled while its probability is \
-         below π = 1/|P| and pushed away above it; here, {}. Share of the negatives' gradient that the hardest 10 % of \
-         the negatives carry: {}.",
-        factor_text(shown_factor(group)),
-        setup(group),
-        pushed_text(&cells),
-        cells.iter().map(tenth).collect::<Vec<_>>().join(", ")
-    );
-    if mixed(group) {
-        text.push_str(
-            " Long dashes: encoder features of methods without a contrastive loss, not comparable with the projections \
-             of the others.",
-        );
+/// What the anchors had around them.
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Setup {
+    pub(crate) temperature: String,
+    pub(crate) anchors: String,
+    pub(crate) positives: String,
+    pub(crate) negatives: String,
+}
+
+impl Setup {
+    fn of(run: &Measured) -> Self {
+        Self {
+            temperature: run.temperature.to_string(),
+            anchors: run.anchors.to_string(),
+            positives: run.positive.len().to_string(),
+            negatives: run.negative.len().to_string(),
+        }
     }
-    text
+}
+
+#[derive(Serialize)]
+pub(crate) struct MethodShare {
+    pub(crate) method: String,
+    pub(crate) percent: String,
+}
+
+/// What holds for the runs that [`figure`] shows.
+pub(crate) fn caption(group: &Group) -> EasyCaption {
+    let cells = measured(group);
+    let runs = cells.iter().flat_map(|c| &c.measured);
+    let setups: BTreeSet<Setup> = runs.map(Setup::of).collect();
+    let share = |cell: &Cell| mean_over_seeds(cell, pushed);
+    let (some, others): (Vec<_>, Vec<_>) = cells.iter().partition(|c| share(c) >= SHOWN);
+    let one = |cell: &Cell, percent: String| MethodShare { method: cell.arm.to_string(), percent };
+    let tenth = |cell: &Cell| format!("{:.0}", mean_over_seeds(cell, hardest_tenth));
+    EasyCaption {
+        setups: setups.into_iter().collect(),
+        pushed: some.into_iter().map(|c| one(c, format!("{:.1}", share(c)))).collect(),
+        shown: SHOWN.to_string(),
+        others: !others.is_empty(),
+        hardest_tenth: cells.iter().map(|c| one(c, tenth(c))).collect(),
+    }
 }
 
 #[cfg(test)]

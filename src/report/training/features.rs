@@ -1,6 +1,8 @@
 //! Similarity of positive pairs in trained networks, from the feature summaries in the run folders,
 //! where it was measured.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     longtail::ShotGroup,
@@ -100,21 +102,18 @@ pub(crate) fn mixed(group: &Group) -> bool {
     cells.windows(2).any(|w| is_encoder(w[0]) != is_encoder(w[1]))
 }
 
-/// What [`similarity`] shows, in words that hold for these runs.
-pub(crate) fn caption(group: &Group) -> String {
-    let mut text = format!(
-        "Similarity of positive pairs of test images at imbalance factor {}, all seeds together; the scale is \
-         logarithmic, at most {} % of the pairs of a curve lie left of the axis, and the means are many / medium / few.",
-        factor_text(shown_factor(group)),
-        100.0 * HIDDEN
-    );
-    if group.any_published() {
-        text.push_str(
-            " Means published with ResCom for ImageNet-LT (not comparable: other images, networks and training): ResCom \
-             0.73 / 0.68 / 0.63, SupCon+BS 0.77 / 0.68 / 0.60, MoCo+BS 0.75 / 0.64 / 0.56.",
-        );
-    }
-    text
+/// What the caption of [`similarity`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct SimilarityCaption {
+    /// Pairs of a curve that may lie left of the axis, in percent.
+    pub(crate) hidden: String,
+    /// Published means are shown beside those of published images.
+    pub(crate) published: bool,
+}
+
+/// What holds for the runs that [`similarity`] shows.
+pub(crate) fn caption(group: &Group) -> SimilarityCaption {
+    SimilarityCaption { hidden: (100.0 * HIDDEN).to_string(), published: group.any_published() }
 }
 
 /// Mean similarities, one row per cell that has features, all factors.

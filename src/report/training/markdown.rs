@@ -1,15 +1,22 @@
+//! The report of training runs as files; what its text speaks of besides the sections of the groups.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
+use serde::Serialize;
+
 use crate::{
     Error, Result,
-    report::training::{
-        Files,
-        cells::Group,
-        section::{section, set_title},
-        tables::backbone,
+    report::{
+        template::render,
+        training::{
+            Files,
+            cells::Group,
+            section::{SectionContext, section, set_title},
+            tables::backbone,
+        },
     },
     results::{FinishedRun, Frames, samples},
     run::{Mark, Replaced, RunRecord},
@@ -20,7 +27,8 @@ use crate::{
 /// Runs are averaged over seeds only; each data set in each class order has its own section.
 ///
 /// # Errors
-/// [`Error::Input`] without runs, or if one is there twice; [`Error::Run`] if a figure cannot be drawn.
+/// [`Error::Input`] without runs, or if one is there twice; [`Error::Run`] if a figure cannot be drawn
+/// or the text cannot be written.
 pub fn training_report(runs: &[FinishedRun]) -> Result<Files> {
     if runs.is_empty() {
         return Err(Error::input("report: no finished run; train first, or name another folder"));
@@ -29,20 +37,68 @@ pub fn training_report(runs: &[FinishedRun]) -> Result<Files> {
     let (groups, samples) = (Group::all(runs, &frames)?, samples(runs)?);
     let mut files = Files::new();
     let records: Vec<&RunRecord> = runs.iter().map(|r| &r.record).collect();
-    let mut text = head(&records, &groups);
+    let mut sections = Vec::new();
     for group in &groups {
         let section = section(group, &samples)?;
-        text.push_str(&section.text);
+        sections.push(section.context);
         files.extend(section.files);
         for (run, places) in &section.places {
             frames.add_picture(run, places)?;
         }
     }
-    text.push_str(&protocol(&records)?);
-    text.push_str(&origin(&records));
+    let text = render("training.md.j2", &TrainingContext::new(&records, &groups, sections)?)?;
     files.insert(0, ("report.md".into(), text.into_bytes()));
     files.extend(frames.files()?);
     Ok(files)
+}
+
+/// What the template of the report asks for.
+#[derive(Serialize)]
+struct TrainingContext {
+    data_sets: String,
+    generated: bool,
+    unverified: bool,
+    runs: usize,
+    backbones: String,
+    epochs: String,
+    batch_sizes: String,
+    seeds: Seeds,
+    sections: Vec<SectionContext>,
+    /// Values that a preset or the command line set.
+    changed: Vec<MarkedValues>,
+    assumed: Vec<MarkedValues>,
+    origins: Vec<Origin>,
+    seconds: String,
+    /// Some run left out images.
+    skipped: bool,
+}
+
+impl TrainingContext {
+    fn new(
+        records: &[&RunRecord],
+        groups: &[Group],
+        sections: Vec<SectionContext>,
+    ) -> Result<Self> {
+        let seconds: f64 = records.iter().map(|r| r.seconds).sum();
+        let origins: BTreeSet<Origin> = records.iter().map(|r| Origin::of(r)).collect();
+        let left_out = |r: &&RunRecord| r.provenance.skipped_pictures.iter().sum::<usize>() > 0;
+        Ok(Self {
+            data_sets: distinct(records.iter().map(|r| set_title(r.recipe.data.set).to_owned())),
+            generated: records.iter().any(|r| r.is_synthetic()),
+            unverified: records.iter().any(|r| r.is_unverified()),
+            runs: records.len(),
+            backbones: distinct(records.iter().map(|r| backbone(r))),
+            epochs: numbers(records.iter().map(|r| r.epochs.len())),
+            batch_sizes: numbers(records.iter().map(|r| r.recipe.optim.batch_size)),
+            seeds: Seeds::of(records, groups),
+            sections,
+            changed: marked(records, Mark::Changed)?,
+            assumed: marked(records, Mark::Assumed)?,
+            origins: origins.into_iter().collect(),
+            seconds: format!("{seconds:.0}"),
+            skipped: records.iter().any(left_out),
+        })
+    }
 }
 
 /// The different texts in order, joined.
@@ -56,48 +112,28 @@ fn numbers(values: impl Iterator<Item = usize>) -> String {
     all.join(", ")
 }
 
-/// How many seeds there are, and whether every cell has them all.
-fn seeds_text(records: &[&RunRecord], groups: &[Group]) -> String {
-    let seeds: BTreeSet<u64> = records.iter().map(|r| r.recipe.run.seed).collect();
-    let list: Vec<String> = seeds.iter().map(u64::to_string).collect();
-    if let [one] = list.as_slice() {
-        return format!(
-            "one seed ({one}): no spread can be given, and small differences mean nothing"
-        );
-    }
-    let sizes = || groups.iter().flat_map(|g| g.cells.iter().map(|c| c.seeds));
-    let uneven = match sizes().min() {
-        Some(least) if least < seeds.len() => {
-            format!("; not every row has all of them (the fewest: {least})")
-        }
-        _ => String::new(),
-    };
-    format!("{} seeds ({}): mean ± sample standard deviation{uneven}", list.len(), list.join(", "))
+/// How many seeds there are.
+#[derive(Serialize)]
+struct Seeds {
+    only_one: bool,
+    number: usize,
+    list: String,
+    /// Seeds of the cell that has the fewest, if that is not all.
+    fewest: Option<usize>,
 }
 
-fn head(records: &[&RunRecord], groups: &[Group]) -> String {
-    let synthetic = records.iter().any(|r| r.is_synthetic());
-    let sets = distinct(records.iter().map(|r| set_title(r.recipe.data.set).to_owned()));
-    let warning = if synthetic {
-        " - on GENERATED images, not on the real data set\n\nThe images were generated (`--data synthetic`): \
-         the numbers show that the pipeline works and say nothing about the data set whose format they take.\n"
-    } else if records.iter().any(|r| r.is_unverified()) {
-        " - on UNVERIFIED images\n\nThe images were not compared with the published data set (`--unverified`), only read in \
-         its format: the numbers are those of other images and do not belong beside published ones.\n"
-    } else {
-        "\n"
-    };
-    format!(
-        "# {sets}: methods for long-tailed recognition{warning}\n{} runs; encoder and width of its features: {}; {} epochs; \
-         batches of {} images; {}. Accuracies are top-1 in percent on the balanced test set after the last epoch; the best \
-         epoch, where there was a choice, was chosen on test images and stands apart for comparison with work that reports it. Many, medium and few \
-         are means of class accuracies over classes with more than 100, 20 to 100, and fewer than 20 training images.\n\n",
-        records.len(),
-        distinct(records.iter().map(|r| backbone(r))),
-        numbers(records.iter().map(|r| r.epochs.len())),
-        numbers(records.iter().map(|r| r.recipe.optim.batch_size)),
-        seeds_text(records, groups),
-    )
+impl Seeds {
+    fn of(records: &[&RunRecord], groups: &[Group]) -> Self {
+        let seeds: BTreeSet<u64> = records.iter().map(|r| r.recipe.run.seed).collect();
+        let list: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        let sizes = groups.iter().flat_map(|g| g.cells.iter().map(|c| c.seeds));
+        Self {
+            only_one: seeds.len() == 1,
+            number: seeds.len(),
+            list: list.join(", "),
+            fewest: sizes.min().filter(|least| *least < seeds.len()),
+        }
+    }
 }
 
 /// A value that some runs have, and what the recipe file said in its place, where that is known.
@@ -117,9 +153,16 @@ impl fmt::Display for Setting {
     }
 }
 
-/// "`optim.epochs` = 8 (released: 400)": the values of every key that carries `mark` in some run, and
-/// in how many if not in all.
-fn marked(records: &[&RunRecord], mark: Mark) -> Result<String> {
+/// The values of a key that carries a mark: "8 (released: 400)", and in how many runs if not in all.
+#[derive(Serialize)]
+struct MarkedValues {
+    key: String,
+    values: String,
+    in_runs: Option<usize>,
+}
+
+/// The values of every key that carries `mark` in some run.
+fn marked(records: &[&RunRecord], mark: Mark) -> Result<Vec<MarkedValues>> {
     let mut by_key: BTreeMap<&str, (usize, BTreeSet<Setting>)> = BTreeMap::new();
     for r in records {
         let values = r.recipe.values()?;
@@ -132,69 +175,181 @@ fn marked(records: &[&RunRecord], mark: Mark) -> Result<String> {
     }
     let row = |(key, (runs, settings)): (&str, (usize, BTreeSet<Setting>))| {
         let all: Vec<String> = settings.iter().map(Setting::to_string).collect();
-        let some = match runs == records.len() {
-            true => String::new(),
-            false => format!(" in {runs} of {} runs", records.len()),
-        };
-        format!("`{key}` = {}{some}", all.join(" / "))
+        let in_runs = (runs != records.len()).then_some(runs);
+        MarkedValues { key: key.to_owned(), values: all.join(" / "), in_runs }
     };
-    let rows: Vec<String> = by_key.into_iter().map(row).collect();
-    Ok(if rows.is_empty() { "none".into() } else { rows.join(", ") })
+    Ok(by_key.into_iter().map(row).collect())
 }
 
-/// What differs from the published protocol, from the marks of the recipes.
-fn protocol(records: &[&RunRecord]) -> Result<String> {
-    Ok(format!(
-        "## What differs from the published protocol\n\n* Set by the preset or on the command line (in parentheses: the \
-         recipe's value and where it comes from, if the run recorded it): {}.\n* Not known from the paper or the \
-         released code, and assumed: {}.\n\n",
-        marked(records, Mark::Changed)?,
-        marked(records, Mark::Assumed)?
-    ))
+/// Where runs come from, in the order of the text that is made of it.
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Origin {
+    version: String,
+    commit: String,
+    libtorch: String,
+    device: String,
+    threads: String,
+    one_thread: bool,
+    /// The first digits of the images' SHA-256.
+    images: String,
+    /// No image was left out.
+    whole: bool,
+    skipped_training: usize,
+    skipped_test: usize,
+    command: String,
 }
 
-fn skipped_text([train, test]: [usize; 2]) -> String {
-    match train + test {
-        0 => String::new(),
-        _ => format!(
-            ", of which {train} (and {test} test images) cannot be decoded and are left out"
-        ),
+impl Origin {
+    fn of(record: &RunRecord) -> Self {
+        let p = &record.provenance;
+        let [skipped_training, skipped_test] = p.skipped_pictures;
+        Self {
+            version: p.version.clone(),
+            commit: p.commit.clone(),
+            libtorch: p.libtorch.clone(),
+            device: p.device.clone(),
+            threads: p.torch_threads.to_string(),
+            one_thread: p.torch_threads == 1,
+            images: p.data_sha256.get(..12).unwrap_or(&p.data_sha256).to_owned(),
+            whole: skipped_training + skipped_test == 0,
+            skipped_training,
+            skipped_test,
+            command: p.command.get(1..).unwrap_or_default().join(" "),
+        }
     }
 }
 
-fn threads(n: usize) -> String {
-    if n == 1 { "1 thread".into() } else { format!("{n} threads") }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{
+        template::tests::assert_every_branch,
+        training::{
+            ablation::{AblationContext, NotRun},
+            accuracy::{AccuracyCaption, SeedsAt, SeedsOf},
+            curves::CurvesCaption,
+            diagnostics::ReliabilityCaption,
+            easy::{EasyCaption, MethodShare, Setup},
+            features::SimilarityCaption,
+            plots::ClassesCaption,
+            section::{FeaturesContext, NamedClass, TsneCaption, Unchosen},
+        },
+    };
 
-fn origin(records: &[&RunRecord]) -> String {
-    let line = |r: &&RunRecord| {
-        let p = &r.provenance;
-        format!(
-            "rescom {} ({}), libtorch {}, {} with {}; training images with SHA-256 {}{}; made by \
-             `rescom-repro {}`",
-            p.version,
-            p.commit,
-            p.libtorch,
-            p.device,
-            threads(p.torch_threads),
-            p.data_sha256.get(..12).unwrap_or(&p.data_sha256),
-            skipped_text(p.skipped_pictures),
-            p.command.get(1..).unwrap_or_default().join(" ")
-        )
-    };
-    let lines: BTreeSet<String> = records.iter().map(line).collect();
-    let skipped: usize = records.iter().flat_map(|r| r.provenance.skipped_pictures).sum();
-    let skipped = match skipped {
-        0 => "",
-        _ => {
-            " Some runs left out pictures that cannot be decoded: `skipped-pictures.txt` in their folders."
+    fn table() -> String {
+        "| a |\n| --- |\n| 1 |\n".into()
+    }
+
+    fn features() -> FeaturesContext {
+        let share = || MethodShare { method: "rescom".into(), percent: "1.5".into() };
+        let setup = || Setup {
+            temperature: "0.2".into(),
+            anchors: "50".into(),
+            positives: "10".into(),
+            negatives: "90".into(),
+        };
+        FeaturesContext {
+            mixed: true,
+            similarity_table: table(),
+            similarity: Some(SimilarityCaption { hidden: "2".into(), published: true }),
+            easy: Some(EasyCaption {
+                setups: vec![setup(), setup()],
+                pushed: vec![share(), share()],
+                shown: "0.05".into(),
+                others: true,
+                hardest_tenth: vec![share(), share()],
+            }),
+            tsne: Some(TsneCaption { rows: 200, seeds: "0".into(), perplexity: "30".into() }),
         }
-    };
-    let seconds: f64 = records.iter().map(|r| r.seconds).sum();
-    format!(
-        "## Where this comes from\n\n{}\n\nTraining and evaluation of all runs took {seconds:.0} s. Each run's folder \
-         holds its recipe, subset manifest, records and checkpoints. In the CSV files accuracies and errors are \
-         fractions, not percent.{skipped}\n",
-        lines.iter().map(|l| format!("* {l}")).collect::<Vec<_>>().join("\n"),
-    )
+    }
+
+    /// A section in which everything is there.
+    fn one_section() -> SectionContext {
+        let class = || NamedClass { name: "coat".into(), images: 500 };
+        let numbers = || {
+            let one = || SeedsOf { seeds: 1, methods: Some("ce, rescom".into()) };
+            SeedsAt { factor: "100".into(), numbers: vec![one(), one()] }
+        };
+        let factor =
+            || NotRun { factor: "100".into(), number: 1, not_run: Some("`rescom-no-loss`".into()) };
+        SectionContext {
+            data_set: "Fashion-MNIST-LT",
+            class_order: "natural".into(),
+            stem: "fashion-mnist-natural-".into(),
+            smallest_factor: "10".into(),
+            largest_factor: "100".into(),
+            order_decides: true,
+            classes_named: vec![class(), class()],
+            settings_table: Some(table()),
+            unlike_keys: vec!["optim.epochs".into(), "optim.lr".into()],
+            accuracy_table: table(),
+            unchosen: Some(Unchosen { earlier_images: Some("50".into()) }),
+            accuracy: AccuracyCaption {
+                several_factors: true,
+                several_seeds: true,
+                shifted: true,
+                published: true,
+                unlike_seeds: vec![numbers(), numbers()],
+            },
+            published_table: Some(table()),
+            groups_table: table(),
+            paired_table: Some(table()),
+            ablation: Some(AblationContext {
+                table: table(),
+                factors: vec![factor(), factor()],
+                few_shot: true,
+                several_seeds: true,
+            }),
+            classes: ClassesCaption { several_groups: true, several_seeds: true, window: Some(10) },
+            confusion: true,
+            reliability: Some(ReliabilityCaption { several_seeds: true }),
+            curves: CurvesCaption {
+                bands: true,
+                crowd: Some(5),
+                part_images: Some("50".into()),
+                all_images: "2000".into(),
+            },
+            features: Some(features()),
+            time_table: table(),
+        }
+    }
+
+    #[test]
+    fn every_branch_of_the_text_is_rendered() {
+        let marked = || MarkedValues {
+            key: "optim.epochs".into(),
+            values: "8 (released: 400)".into(),
+            in_runs: Some(1),
+        };
+        let origin = || Origin {
+            version: "0".into(),
+            commit: "none".into(),
+            libtorch: "none".into(),
+            device: "cpu".into(),
+            threads: "1".into(),
+            one_thread: true,
+            images: "0123456789ab".into(),
+            whole: true,
+            skipped_training: 2,
+            skipped_test: 1,
+            command: "fashion-mnist".into(),
+        };
+        let context = TrainingContext {
+            data_sets: "Fashion-MNIST-LT".into(),
+            generated: true,
+            unverified: true,
+            runs: 3,
+            backbones: "resnet32 (64)".into(),
+            epochs: "8".into(),
+            batch_sizes: "64".into(),
+            seeds: Seeds { only_one: true, number: 3, list: "0, 1, 2".into(), fewest: Some(1) },
+            sections: vec![one_section()],
+            changed: vec![marked(), marked()],
+            assumed: vec![marked(), marked()],
+            origins: vec![origin(), origin()],
+            seconds: "30".into(),
+            skipped: true,
+        };
+        assert_every_branch("training.md.j2", &context);
+    }
 }

@@ -1,5 +1,7 @@
 //! Accuracy by class, and what figures of accuracies share.
 
+use serde::Serialize;
+
 use crate::{
     Result,
     longtail::ShotGroup,
@@ -129,27 +131,23 @@ fn shot_groups(order: &[usize], counts: &[u64]) -> Vec<(usize, usize, &'static s
     groups
 }
 
-/// What [`accuracy_by_class`] shows, in words that hold for these runs.
-pub(crate) fn class_caption(group: &Group) -> String {
-    let mut text = "Accuracy of each class, most training images on the left.".to_owned();
+/// What the caption of [`accuracy_by_class`] speaks of.
+#[derive(Serialize)]
+pub(crate) struct ClassesCaption {
+    /// More than one shot group has classes.
+    pub(crate) several_groups: bool,
+    pub(crate) several_seeds: bool,
+    /// Classes of one point; none where each is shown with its name.
+    pub(crate) window: Option<usize>,
+}
+
+/// What holds for the runs that [`accuracy_by_class`] shows.
+pub(crate) fn class_caption(group: &Group) -> ClassesCaption {
     let borders = |c: &Cell| shot_groups(&by_count(&c.counts()), &c.counts()).len() > 1;
-    if group.cells.iter().any(borders) {
-        text.push_str(" Dashed verticals separate the shot groups named above.");
-    }
-    let several = group.cells.iter().any(|c| c.seeds > 1);
     let classes = group.cells.first().map_or(0, |c| c.classes.len());
-    match (classes > NAMED, several) {
-        (false, true) => text.push_str(
-            " Error bars: one sample standard deviation over seeds; one that leaves the panel has no cap there.",
-        ),
-        (true, _) => {
-            let width = window(classes);
-            text.push_str(&format!(" Each point is the mean of {width} neighbouring classes."));
-            if several {
-                text.push_str(" Bands: one sample standard deviation over seeds.");
-            }
-        }
-        (false, false) => {}
+    ClassesCaption {
+        several_groups: group.cells.iter().any(borders),
+        several_seeds: group.cells.iter().any(|c| c.seeds > 1),
+        window: (classes > NAMED).then(|| window(classes)),
     }
-    text
 }
