@@ -8,7 +8,7 @@ use rescom::{
     run::Recipe,
     train::fit::{
         calibrate::{self, Cost, Kind},
-        run,
+        images,
     },
 };
 use serde::Serialize;
@@ -39,9 +39,9 @@ pub(crate) fn run(
         let (steps, images) = match request.source.listed(run.recipe.data.set)? {
             Some((images, classes)) => {
                 run.check(classes)?;
-                (run::steps(&run.recipe, images)?, images)
+                (images::steps(&run.recipe, images)?, images)
             }
-            None => run::size(&run.recipe)?,
+            None => images::size(&run.recipe)?,
         };
         let seconds = match how {
             DryRun::Plan => None,

@@ -16,7 +16,7 @@ use rescom::{
     run::{Evaluation, atomic},
     train::{
         self, Baseline, CorruptionAccuracy, Network, Origin, Robustness, SavedRun,
-        fit::run::{corrupted_options, evaluation_options},
+        fit::images::{corrupted_options, evaluation_options},
     },
 };
 use serde::Serialize;

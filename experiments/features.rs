@@ -15,7 +15,7 @@ use rescom::{
     train::{
         Collected, HostTensor, HostTensors, Network, SavedRun, collect,
         eval::features::{contrastive_rows, summarise},
-        fit::run::evaluation_options,
+        fit::images::evaluation_options,
         to_safetensors,
     },
 };

@@ -11,7 +11,7 @@ use std::{
 use rescom::{
     Error, Result,
     data::{self, Broken, ImageFiles, ImageSource, ListPlaces, Place, cifar::Check},
-    run::{DataSetId, atomic},
+    run::{DataKind, DataSetId, DataSource, atomic},
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,20 @@ const CHECKED: &str = "checked-pictures.json";
 /// What images are compared with, `--unverified` given or not.
 pub(crate) fn check(unverified: bool) -> Check {
     if unverified { Check::Format } else { Check::Published }
+}
+
+/// The value of `--data` for generated images.
+const SYNTHETIC: &str = "synthetic";
+
+/// What the images of a recorded source are compared with.
+fn check_of(source: &DataSource) -> Check {
+    let generated = matches!(source.kind, DataKind::Generated { .. });
+    check(!source.verified && !generated)
+}
+
+/// The same place named from the root of the file system, where that can be written in a record.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).ok().filter(|p| p.to_str().is_some()).unwrap_or(path)
 }
 
 /// Where a sweep's images come from.
@@ -52,6 +66,7 @@ pub(crate) struct Images {
     pub(crate) set: DataSetId,
     pub(crate) train: Arc<dyn ImageSource>,
     pub(crate) test: Arc<dyn ImageSource>,
+    pub(crate) source: DataSource,
 }
 
 /// How a check of pictures goes on.
@@ -72,13 +87,18 @@ impl Source {
 
     /// Where the images of `set` are looked for without a word of where.
     pub(crate) fn usual(set: DataSetId) -> Self {
+        Self::nowhere(set, Check::Published, false)
+    }
+
+    /// Images of `set` that are treated as those of `then`, wherever they are.
+    pub(crate) fn like(set: DataSetId, then: &DataSource) -> Self {
+        Self::nowhere(set, check_of(then), then.skip_broken)
+    }
+
+    fn nowhere(set: DataSetId, check: Check, skip_broken: bool) -> Self {
         match set.long_tailed_images() {
-            None => Self::Memory { data: None, check: Check::Published },
-            Some(_) => Self::Files {
-                places: ListPlaces::default(),
-                check: Check::Published,
-                skip_broken: false,
-            },
+            None => Self::Memory { data: None, check },
+            Some(_) => Self::Files { places: ListPlaces::default(), check, skip_broken },
         }
     }
 
@@ -92,6 +112,32 @@ impl Source {
                 Self::Files { places, check, skip_broken }
             }
         }
+    }
+
+    /// What is recorded of the images of `set`, with which they are found again from any folder. Of a
+    /// generated set every class gets `generated` training images; none: as many as the real set has.
+    pub(crate) fn locate(&self, set: DataSetId, generated: Option<usize>) -> Result<DataSource> {
+        let place = |data: &Option<String>| data.as_ref().map(|dir| absolute(dir.into()));
+        let (kind, check, skip_broken) = match self {
+            Self::Memory { data, .. } if data.as_deref() == Some(SYNTHETIC) => {
+                let kind = DataKind::Generated { seed: 0, train_per_class: generated };
+                return Ok(DataSource { kind, verified: false, skip_broken: false });
+            }
+            Self::Memory { data, check } if set == DataSetId::FashionMnist => {
+                (DataKind::FashionMnist { place: place(data) }, check, false)
+            }
+            Self::Memory { data, check } => (DataKind::Cifar { place: place(data) }, check, false),
+            Self::Files { places, check, skip_broken } => {
+                let places = ListPlaces {
+                    data: places.data.clone().map(absolute),
+                    train_list: places.train_list.clone().map(absolute),
+                    test_list: places.test_list.clone().map(absolute),
+                    root: places.root.clone().map(absolute),
+                };
+                (places.locate(set)?, check, *skip_broken)
+            }
+        };
+        Ok(DataSource { kind, verified: *check == Check::Published, skip_broken })
     }
 
     /// Training images and classes where a list says how many: none for a set in memory (the recipe says
@@ -108,7 +154,7 @@ impl Source {
 
     /// Whether the images are generated.
     pub(crate) fn is_synthetic(&self) -> bool {
-        matches!(self, Self::Memory { data, .. } if data.as_deref() == Some("synthetic"))
+        matches!(self, Self::Memory { data, .. } if data.as_deref() == Some(SYNTHETIC))
     }
 
     /// What a plan must say about numbers of images that no list confirmed.
@@ -123,34 +169,42 @@ impl Source {
 }
 
 impl Images {
-    /// Reads the images of `set`; none if Ctrl-C stopped the check of its pictures. Of a generated set
-    /// every class gets `synthetic` training images; none: as many as the real set has.
+    /// Reads the images of `set`; none if Ctrl-C stopped the check of its pictures.
     pub(crate) fn load(
-        source: &Source,
+        source: DataSource,
         set: DataSetId,
-        synthetic: Option<usize>,
         checking: &Checking<'_>,
     ) -> Result<Option<Self>> {
-        match source {
-            Source::Memory { data, check } => {
-                let mut place = Place::from_option(data.as_deref());
-                if let Place::Synthetic { train_per_class, .. } = &mut place {
-                    *train_per_class = synthetic;
-                }
-                let loaded = data::load(set, place, *check, &mut progress::of_data())?;
-                Ok(Some(Self { set, train: Arc::new(loaded.train), test: Arc::new(loaded.test) }))
+        let place = match &source.kind {
+            DataKind::Generated { seed, train_per_class } => {
+                Place::Synthetic { seed: *seed, train_per_class: *train_per_class }
             }
-            Source::Files { places, check, skip_broken } => {
-                let data::Pictures { mut train, mut test } = places.load(set, *check)?;
-                if *skip_broken {
-                    let Some(whole) = checking.without_broken([train, test])? else {
-                        return Ok(None);
-                    };
-                    [train, test] = whole;
-                }
-                Ok(Some(Self { set, train: Arc::new(train), test: Arc::new(test) }))
+            DataKind::FashionMnist { place } | DataKind::Cifar { place } => {
+                place.as_deref().map_or(Place::Usual, Place::Given)
             }
+            DataKind::ImageList { .. } | DataKind::ClassFolders { .. } => {
+                return Self::of_files(source, set, checking);
+            }
+        };
+        let loaded = data::load(set, place, check_of(&source), &mut progress::of_data())?;
+        let (train, test) = (Arc::new(loaded.train), Arc::new(loaded.test));
+        Ok(Some(Self { set, train, test, source }))
+    }
+
+    fn of_files(
+        source: DataSource,
+        set: DataSetId,
+        checking: &Checking<'_>,
+    ) -> Result<Option<Self>> {
+        let data::Pictures { mut train, mut test } =
+            data::Pictures::read(&source.kind, set, check_of(&source))?;
+        if source.skip_broken {
+            let Some(whole) = checking.without_broken([train, test])? else {
+                return Ok(None);
+            };
+            [train, test] = whole;
         }
+        Ok(Some(Self { set, train: Arc::new(train), test: Arc::new(test), source }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::ExitCode};
 
 use rescom::{
     Error, Result,
-    longtail::{ClassOrder, ShotGroup, SubsetManifest, TailShape},
+    longtail::{ShotGroup, SubsetManifest},
     report::Table,
     run,
 };
@@ -78,15 +78,7 @@ pub(crate) fn print(
 
 /// The rule in words, with the factor asked for and the one that the counts have.
 fn rule(manifest: &SubsetManifest) -> String {
-    let shape = match manifest.shape {
-        TailShape::Exp => "exp",
-        TailShape::Step => "step",
-    };
-    let order = match manifest.class_order {
-        ClassOrder::Natural => "natural".to_owned(),
-        ClassOrder::Reversed => "reversed".to_owned(),
-        ClassOrder::Seeded(seed) => format!("seeded:{seed}"),
-    };
+    let (shape, order) = (manifest.shape.name(), manifest.class_order);
     let most = manifest.counts.iter().max().copied().unwrap_or(0);
     let found = match manifest.counts.iter().min().copied().unwrap_or(0) {
         0 => format!("{most} to 0 images"),

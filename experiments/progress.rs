@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rescom::{
     data,
     run::{EpochRecord, RunDir},
-    train::fit::run::Observer,
+    train::Observer,
 };
 
 /// Seconds between two plain lines within an epoch.

@@ -5,7 +5,7 @@ use std::{path::Path, sync::atomic::AtomicBool};
 use clap::Args;
 use rescom::{
     Error, Result,
-    data::ImageSource,
+    run::RecordedSource,
     train::{self, SavedRun},
 };
 
@@ -44,40 +44,43 @@ impl MachineArgs {
     /// Loads the images that the run was trained and evaluated on.
     pub(crate) fn images(&self, run: &SavedRun) -> Result<Images> {
         let set = run.recipe.data.set;
-        let plan = plan_of(run.training_command());
-        let source = plan.map_or_else(|| Source::usual(set), |plan| plan.source);
-        let source = match &self.data {
-            Some(folder) => source.in_folder(folder.clone()),
-            None => source,
-        };
         // Generated images follow from their number alone: as many as the subset reaches to.
         let classes = run.counts.classes();
-        let synthetic = run.largest_id().map(|id| id as usize / classes + 1);
+        let generated = run.largest_id().map(|id| id as usize / classes + 1);
+        let source = match (&run.provenance.data_source, &self.data) {
+            (RecordedSource::Typed(source), None) => source.clone(),
+            (RecordedSource::Typed(source), Some(folder)) => {
+                Source::like(set, source).in_folder(folder.clone()).locate(set, generated)?
+            }
+            (RecordedSource::Words(_), None) => of_old_record(run).locate(set, generated)?,
+            (RecordedSource::Words(_), Some(folder)) => {
+                of_old_record(run).in_folder(folder.clone()).locate(set, generated)?
+            }
+        };
         // The sweep's folder holds what its check of pictures found.
         let checking = Checking {
             out: run.dir.path().parent().unwrap_or(Path::new(".")),
             threads: run.provenance.torch_threads.max(1),
             stop: &AtomicBool::new(false),
         };
-        let images = Images::load(&source, set, synthetic, &checking)?
+        let images = Images::load(source, set, &checking)?
             .ok_or_else(|| Error::run("the check of the pictures was stopped"))?;
-        self.same_images(run, &*images.train)?;
+        self.same_images(run, &images)?;
         Ok(images)
     }
 
     /// Refuses images that only happen to be there; those named with `--data` are taken with a warning.
-    fn same_images(&self, run: &SavedRun, train: &dyn ImageSource) -> Result<()> {
+    fn same_images(&self, run: &SavedRun, images: &Images) -> Result<()> {
         let then = &run.provenance;
-        let generated = |place: &str| place.starts_with("generated");
-        let same = then.data_sha256 == train.sha256()
-            || generated(&then.data_source) && then.data_source == train.place();
-        if same {
+        // Of a generated set more images may have been made than the run has: the first ones are the same.
+        let generated = then.data_source.is_generated()
+            && then.data_source.to_string() == images.source.to_string();
+        if generated || then.data_sha256 == images.train.sha256() {
             return Ok(());
         }
         let what = format!(
             "the run was trained on images from \"{}\", these are other ones, from \"{}\"",
-            then.data_source,
-            train.place()
+            then.data_source, images.source
         );
         if self.data.is_some() {
             eprintln!("{}: {what}", run.id);
@@ -85,6 +88,14 @@ impl MachineArgs {
         }
         Err(Error::input(format!("{}: {what}; name the right ones with --data", run.id)))
     }
+}
+
+/// Where the images of a run are whose record names them in words alone, as those up to commit ec519f4 do:
+/// where the command line of its training says, else the usual place. Newer records say it in full and
+/// never come here.
+fn of_old_record(run: &SavedRun) -> Source {
+    let plan = plan_of(run.training_command());
+    plan.map_or_else(|| Source::usual(run.recipe.data.set), |plan| plan.source)
 }
 
 /// Refuses to write what is read: `out` must not be `input`.

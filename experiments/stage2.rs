@@ -10,13 +10,7 @@ use clap::Args;
 use rescom::{
     Error, Result,
     run::{Marks, MethodLabel, Recipe, RecipeFile, RunDir},
-    train::{
-        SavedRun,
-        fit::{
-            run::{Job, Outcome},
-            stage2_run::{Start, fit_stage2},
-        },
-    },
+    train::{Job, Outcome, SavedRun, Start, fit_stage2},
 };
 
 use crate::{
@@ -97,6 +91,7 @@ pub(crate) fn run(args: &Stage2Args) -> Result<ExitCode> {
         dir: &dir,
         train: Arc::clone(&images.train),
         test: Arc::clone(&images.test),
+        source: &images.source,
         device: &args.machine.device,
         threads,
         command: terminal::words(),

@@ -1,6 +1,6 @@
 //! `subset`: which images a long-tailed subset keeps.
 
-use std::{path::PathBuf, process::ExitCode, str::FromStr};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand, ValueEnum};
 use rescom::{
@@ -83,7 +83,7 @@ pub(crate) struct RuleArgs {
     rand_number: u32,
     /// Which class is the head: natural, reversed, or seeded:N.
     #[arg(long, default_value = "natural")]
-    class_order: Order,
+    class_order: ClassOrder,
     /// Images of the head class (else the mean class size).
     #[arg(long)]
     n_max: Option<u64>,
@@ -150,23 +150,6 @@ enum Profile {
     Step,
 }
 
-#[derive(Clone, Copy)]
-struct Order(ClassOrder);
-
-impl FromStr for Order {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let seed = text.strip_prefix("seeded:").map(str::parse);
-        match (text, seed) {
-            ("natural", _) => Ok(Self(ClassOrder::Natural)),
-            ("reversed", _) => Ok(Self(ClassOrder::Reversed)),
-            (_, Some(Ok(seed))) => Ok(Self(ClassOrder::Seeded(seed))),
-            _ => Err("expected natural, reversed or seeded:N".into()),
-        }
-    }
-}
-
 impl RuleArgs {
     /// Whether anything was asked for that is not the default.
     pub(crate) fn is_given(&self) -> bool {
@@ -175,7 +158,7 @@ impl RuleArgs {
             || self.imb != 100.0
             || !matches!(self.profile, Profile::Exp)
             || self.rand_number != 0
-            || self.class_order.0 != ClassOrder::Natural
+            || self.class_order != ClassOrder::Natural
             || self.n_max.is_some()
     }
 
@@ -190,7 +173,7 @@ impl RuleArgs {
             },
             imbalance: ImbalanceFactor::new(self.imb)?,
             rand_number: self.rand_number,
-            order: self.class_order.0,
+            order: self.class_order,
             n_max: self.n_max,
         };
         let (labels, classes) = (&set.train.labels, set.train.classes());
@@ -218,16 +201,4 @@ fn make(args: &MakeArgs) -> Result<ExitCode> {
         eprintln!("wrote {}", path.display());
     }
     manifest::print(&chosen, Some(&set.train.class_names), args.json)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn orders_are_parsed() {
-        assert_eq!("seeded:7".parse::<Order>().unwrap().0, ClassOrder::Seeded(7));
-        assert_eq!("reversed".parse::<Order>().unwrap().0, ClassOrder::Reversed);
-        assert!("seeded:x".parse::<Order>().is_err() && "other".parse::<Order>().is_err());
-    }
 }

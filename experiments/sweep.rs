@@ -10,13 +10,7 @@ use std::{
 use rescom::{
     Error, Result,
     run::{RunDir, RunRecord},
-    train::{
-        self, DeviceName,
-        fit::{
-            run,
-            run::{Job, Outcome},
-        },
-    },
+    train::{self, DeviceName, Job, Outcome, fit::images, fit_one_stage},
 };
 
 use crate::{
@@ -107,12 +101,13 @@ impl Sweep<'_> {
             dir: &dir,
             train: Arc::clone(&images.train),
             test: Arc::clone(&images.test),
+            source: &images.source,
             device: &self.request.args.device,
             threads: self.threads,
             command: terminal::words(),
         };
         let mut progress = progress::RunProgress::new(title, &dir);
-        let done = guarded(|| run::fit(&job, &mut progress, self.stop));
+        let done = guarded(|| fit_one_stage(&job, &mut progress, self.stop));
         if let Err(e) = &done {
             dir.log(&format!("failed: {e}"));
         }
@@ -130,8 +125,8 @@ impl Sweep<'_> {
             };
             run.check(classes)?;
             match here.filter(|_| set.long_tailed_images().is_some()) {
-                Some(there) => run::steps(&run.recipe, there as u64).map(drop)?,
-                None => run::size(&run.recipe).map(drop)?,
+                Some(there) => images::steps(&run.recipe, there as u64).map(drop)?,
+                None => images::size(&run.recipe).map(drop)?,
             }
         }
         Ok(())
@@ -149,7 +144,8 @@ impl Sweep<'_> {
             // Of generated images no more than any run on this set asks for.
             let same_set = self.runs.iter().map(|r| &r.recipe.data).filter(|d| d.set == set);
             let most = same_set.map(|d| d.images_per_class as usize).max();
-            self.images = Images::load(&self.request.source, set, most, &checking)?;
+            let source = self.request.source.locate(set, most)?;
+            self.images = Images::load(source, set, &checking)?;
             if let Some(images) = &self.images {
                 self.check_runs(images)?;
             }

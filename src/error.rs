@@ -56,9 +56,9 @@ impl Error {
 }
 
 /// What a foreign file says, fit to be quoted in an error: without control characters, which could break
-/// the line or the terminal, and at most 160 characters of it.
+/// the line or the terminal, and at most 400 characters of it.
 pub(crate) fn quotable(text: &str) -> String {
-    const MOST: usize = 160;
+    const MOST: usize = 400;
     let mut quote = String::new();
     for c in text.chars().take(MOST) {
         if c.is_control() {
@@ -81,7 +81,7 @@ mod tests {
     fn foreign_words_stay_on_one_short_line() {
         assert_eq!(quotable("<i8 é"), "<i8 é");
         assert_eq!(quotable("a\r\n\u{1b}[2J"), "a\\r\\n\\u{1b}[2J");
-        assert_eq!(quotable(&"x".repeat(5000)), "x".repeat(160) + "...");
+        assert_eq!(quotable(&"x".repeat(5000)), "x".repeat(400) + "...");
     }
 
     #[test]

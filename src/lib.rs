@@ -2,8 +2,8 @@
 //! the library behind the two programs `rescom-sim` and `rescom-repro`.
 //!
 //! The map of the modules, and what each of them never does, is in `ARCHITECTURE.md`.
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
+// Printing belongs to the programs.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod augment;
 pub mod contrast;

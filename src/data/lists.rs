@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::cifar::Check;
 use super::{ImageFiles, ImageSource};
-use crate::run::DataSetId;
+use crate::run::{DataKind, DataSetId};
 use crate::{Error, Result};
 
 /// Where to look for a set of pictures in files.
@@ -66,40 +66,22 @@ impl ListPlaces {
     /// [`Error::Input`] naming what is missing, or what the list holds and what was expected; those of
     /// [`ImageFiles::from_list`].
     pub fn load(&self, set: DataSetId, check: Check) -> Result<Pictures> {
-        let (train, test) = match self.folders(set)? {
-            Some((train, test)) => {
-                (ImageFiles::from_class_folders(&train)?, ImageFiles::from_class_folders(&test)?)
-            }
-            None => self.lists(set)?,
-        };
-        if train.class_names() != test.class_names() {
-            return Err(Error::input(format!(
-                "{} has {} classes, {} has {}, or others; expected the same",
-                train.place(),
-                train.classes(),
-                test.place(),
-                test.classes()
-            )));
-        }
-        if check == Check::Format {
-            return Ok(Pictures { train: train.unverified(), test: test.unverified() });
-        }
-        let expected = (set.classes(), set.long_tailed_images().unwrap_or(0));
-        if (train.classes(), train.len() as u64) != expected {
-            return Err(Error::input(format!(
-                "{}: {} pictures of {} classes, but {} has {} of {}; --unverified trains on other pictures",
-                train.place(),
-                train.len(),
-                train.classes(),
-                set.name(),
-                expected.1,
-                expected.0
-            )));
-        }
-        Ok(Pictures { train, test })
+        Pictures::read(&self.locate(set)?, set, check)
     }
 
-    fn lists(&self, set: DataSetId) -> Result<(ImageFiles, ImageFiles)> {
+    /// The lists or class folders that [`load`](Self::load) reads.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming what is missing.
+    pub fn locate(&self, set: DataSetId) -> Result<DataKind> {
+        let folders = self.folders(set)?;
+        folders.map_or_else(
+            || self.lists(set),
+            |(train, test)| Ok(DataKind::ClassFolders { train, test }),
+        )
+    }
+
+    fn lists(&self, set: DataSetId) -> Result<DataKind> {
         let [own, train, test] = names(set)?;
         let find = |given: &Option<PathBuf>, name: &str, flag: &str| -> Result<PathBuf> {
             if let Some(path) = given {
@@ -127,9 +109,7 @@ impl ListPlaces {
                 set.name()
             )));
         };
-        let train = ImageFiles::from_list(&train, root, None)?;
-        let test = ImageFiles::from_list(&test, root, Some(train.classes()))?;
-        Ok((train, test))
+        Ok(DataKind::ImageList { train_list: train, test_list: test, root: root.into() })
     }
 
     /// Class folders, where there are any and no list.
@@ -145,6 +125,56 @@ impl ListPlaces {
         }
         let test = ["test", "val"].map(|name| data.join(name)).into_iter().find(|dir| dir.is_dir());
         Ok(test.map(|test| (data.join("train"), test)).filter(|(train, _)| train.is_dir()))
+    }
+}
+
+impl Pictures {
+    /// Reads lists or class folders, whose place is known; no image is opened.
+    ///
+    /// # Errors
+    /// As [`ListPlaces::load`]; [`Error::Input`] for a kind that is not kept in files.
+    pub fn read(kind: &DataKind, set: DataSetId, check: Check) -> Result<Self> {
+        let (train, test) = match kind {
+            DataKind::ClassFolders { train, test } => {
+                (ImageFiles::from_class_folders(train)?, ImageFiles::from_class_folders(test)?)
+            }
+            DataKind::ImageList { train_list, test_list, root } => {
+                let train = ImageFiles::from_list(train_list, root, None)?;
+                let test = ImageFiles::from_list(test_list, root, Some(train.classes()))?;
+                (train, test)
+            }
+            _ => {
+                return Err(Error::input(format!(
+                    "{}: expected image lists or class folders, the source is another",
+                    set.name()
+                )));
+            }
+        };
+        if train.class_names() != test.class_names() {
+            return Err(Error::input(format!(
+                "{} has {} classes, {} has {}, or others; expected the same",
+                train.place(),
+                train.classes(),
+                test.place(),
+                test.classes()
+            )));
+        }
+        if check == Check::Format {
+            return Ok(Pictures { train: train.unverified(), test: test.unverified() });
+        }
+        let expected = (set.classes(), set.long_tailed_images().unwrap_or(0));
+        if (train.classes(), train.len() as u64) != expected {
+            return Err(Error::input(format!(
+                "{}: {} pictures of {} classes, but {} has {} of {}; --unverified trains on other pictures",
+                train.place(),
+                train.len(),
+                train.classes(),
+                set.name(),
+                expected.1,
+                expected.0
+            )));
+        }
+        Ok(Pictures { train, test })
     }
 }
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::cifar_files::{Batch, Check, Cifar, Form, PIXELS};
 use super::pickle::Pickle;
 use super::{archive, cache};
+use crate::error::quotable;
 use crate::{Error, Result};
 
 /// No file of either set is larger.
@@ -132,7 +133,7 @@ fn check_records(cifar: Cifar, records: &[u8], name: &str) -> Result<()> {
 fn from_pickle(cifar: Cifar, bytes: &[u8], name: &str, check: Check) -> Result<Vec<u8>> {
     let wrong =
         |what: &str| Error::input(format!("{name}: {what}; expected a pickled CIFAR batch"));
-    let pickle = Pickle::read(bytes).map_err(|e| wrong(&e))?;
+    let pickle = Pickle::read(bytes).map_err(|e| wrong(&quotable(&e)))?;
     let data = pickle.entry("data").and_then(|id| pickle.byte_array(id));
     let data = data.ok_or_else(|| wrong("no byte array \"data\""))?;
     let &[count, PIXELS] = data.shape.as_slice() else {

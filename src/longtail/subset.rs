@@ -397,4 +397,15 @@ mod tests {
         let e = SubsetManifest::choose("x", &labels(10), 10, &rule).unwrap_err();
         assert!(e.to_string().contains("class 0 has 500"), "{e}");
     }
+
+    #[test]
+    fn orders_are_parsed_from_the_words_they_show() {
+        for order in [ClassOrder::Natural, ClassOrder::Reversed, ClassOrder::Seeded(7)] {
+            assert_eq!(order.to_string().parse::<ClassOrder>().unwrap(), order);
+        }
+        for bad in ["seeded", "seeded:x", "other"] {
+            assert_eq!(bad.parse::<ClassOrder>().unwrap_err().exit_code(), 2, "{bad}");
+        }
+        assert_eq!([0, 7].map(|n| ClassOrder::Seeded(n).label()), ["seeded", "seeded-7"]);
+    }
 }

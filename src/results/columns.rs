@@ -3,6 +3,7 @@ use polars::prelude::*;
 use crate::{Error, Result};
 
 /// An error of polars as one of ours: a query that does not fit its frame is our fault.
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
 pub(super) fn failed(e: PolarsError) -> Error {
     Error::run(format!("tables of results: {e}"))
 }

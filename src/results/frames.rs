@@ -349,7 +349,7 @@ fn recipes(runs: &[Placed<'_>]) -> Result<DataFrame> {
         let marks = &p.record().marks;
         let row = |(key, value): (&String, &String)| {
             let was = marks.replaced(key).map(|r| r.was.clone());
-            let mark = marks.get(key).map(|m| m.name());
+            let mark = marks.get(key).map(crate::run::Mark::name);
             (run.clone(), key.clone(), value.clone(), mark, was, settings::sets_apart(key))
         };
         values.iter().map(row).collect()

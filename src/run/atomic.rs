@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::quotable};
 
 /// How the name of a file begins that is still being written.
 const INCOMPLETE: &str = ".incomplete-";
@@ -64,8 +64,9 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     serde_json::from_str(&text).map_err(|e| {
         Error::input(format!(
-            "{}: damaged or written by another version ({e}); it is left as it is: move it away to start anew",
-            path.display()
+            "{}: damaged or written by another version ({}); it is left as it is: move it away to start anew",
+            path.display(),
+            quotable(&e.to_string())
         ))
     })
 }
@@ -86,7 +87,7 @@ pub fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// "FILE, line N: what is wrong", in one line.
 pub(super) fn toml_fault(source: &str, text: &str, error: &toml::de::Error) -> String {
-    let what = error.message().trim().replace('\n', " ");
+    let what = quotable(&error.message().trim().replace('\n', " "));
     let before = error.span().and_then(|span| text.get(..span.start));
     match before {
         Some(before) => format!("{source}, line {}: {what}", before.matches('\n').count() + 1),
@@ -128,6 +129,9 @@ mod tests {
         let e = read_json::<Vec<u32>>(&path).unwrap_err();
         assert!(e.to_string().contains("record.json"), "{e}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "[1, 2");
+        fs::write(&path, "{\"e\u{7f}\u{1b}och\": 1}").unwrap();
+        let e = read_json::<Known>(&path).unwrap_err().to_string();
+        assert!(e.contains("unknown field `e\\u{7f}\\u{1b}och`"), "{e}");
     }
 
     #[test]
@@ -138,4 +142,8 @@ mod tests {
         let e = read_toml::<toml::Table>(&path).unwrap_err().to_string();
         assert!(e.contains("recipe.toml, line 2: ") && !e.contains('\n'), "{e}");
     }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Known {}
 }

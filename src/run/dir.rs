@@ -219,7 +219,7 @@ fn line(epoch: &EpochRecord) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::shipped;
+    use crate::run::{RecordedSource, shipped};
 
     fn epoch(epoch: usize) -> EpochRecord {
         EpochRecord {
@@ -279,7 +279,7 @@ mod tests {
             device: "cpu".into(),
             torch_threads: 2,
             loader_threads: 2,
-            data_source: "a folder".into(),
+            data_source: RecordedSource::Words("a folder".into()),
             data_sha256: "d".into(),
             subset_sha256: "s".into(),
             skipped_pictures: [0, 0],
@@ -287,7 +287,7 @@ mod tests {
         };
         assert_eq!(dir.provenance(&began, false).unwrap(), None);
         let moved = Provenance {
-            data_source: "another folder".into(),
+            data_source: RecordedSource::Words("another folder".into()),
             command: vec!["x".into()],
             ..began.clone()
         };

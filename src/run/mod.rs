@@ -16,7 +16,7 @@ pub use features::{
     EasyPairCurves, FeatureSample, FeatureSummary, GroupSimilarity, RunFeatures, SIMILARITY_BINS,
     Space,
 };
-pub use provenance::Provenance;
+pub use provenance::{DataKind, DataSource, Provenance, RecordedSource};
 #[cfg(test)]
 pub(crate) use recipe::tests::shipped;
 pub use recipe::{

@@ -158,12 +158,12 @@ pub struct RunRecord {
 impl RunRecord {
     /// Whether the images were generated (`--data synthetic`) instead of the real data set's.
     pub fn is_synthetic(&self) -> bool {
-        self.provenance.data_source.starts_with("generated")
+        self.provenance.data_source.is_generated()
     }
 
     /// Whether nobody checked that the images are the published set (`--unverified`).
     pub fn is_unverified(&self) -> bool {
-        self.provenance.data_source.starts_with(Provenance::UNVERIFIED)
+        self.provenance.data_source.is_unverified()
     }
 
     /// The recipe's imbalance factor where the tail was cut to one; n_max/n_min of the counts where the

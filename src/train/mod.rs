@@ -15,9 +15,13 @@ pub use eval::{
 };
 pub use fit::{
     checkpoint::inspect,
+    epoch_loop::{Job, Observer, Outcome, Training},
+    learner::{Learner, StepOutcome},
+    one_stage_run::fit_one_stage,
     saved::{Origin, SavedNetwork, SavedRun},
     schedule::learning_rate,
-    trainer::{StepOutcome, Trainer},
+    stage2_run::{Start, fit_stage2},
+    trainer::Trainer,
 };
 pub use losses::{LabelAwareSmoothing, SmoothingShape};
 pub use nn::{

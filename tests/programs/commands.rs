@@ -5,4 +5,5 @@ mod common;
 mod compare;
 mod evaluate;
 mod features;
+mod old_runs;
 mod stage2;

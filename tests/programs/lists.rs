@@ -126,8 +126,15 @@ fn a_list_is_trained_on_as_it_is_and_the_report_says_what_it_is() {
     let provenance = &record["provenance"];
     assert_eq!(provenance["data_sha256"], subset["list_sha256"]);
     assert_eq!(provenance["subset_sha256"], subset["sha256"]);
-    let source = provenance["data_source"].as_str().unwrap();
-    assert!(source.starts_with("unverified: ") && source.contains("ImageNet_LT_train.txt"));
+    let root = tree.root();
+    let source = serde_json::json!({
+        "kind": "image-list",
+        "train_list": root.join("ImageNet_LT_train.txt"),
+        "test_list": root.join("ImageNet_LT_test.txt"),
+        "root": root,
+        "verified": false,
+    });
+    assert_eq!(provenance["data_source"], source);
     let report = fs::read_to_string(tree.out("lists").join("report.md")).unwrap();
     assert!(report.lines().next().unwrap().contains("UNVERIFIED"), "{report}");
     assert!(report.contains("| imb 2.33: last epoch |"), "7 / 3 pictures: {report}");
@@ -147,6 +154,12 @@ fn a_list_is_trained_on_as_it_is_and_the_report_says_what_it_is() {
     let mut listed = sweep(&tree, "sorted", &args);
     listed.arg("--train-list").arg(train).arg("--test-list").arg(test);
     succeeded(&listed.output().unwrap());
+    let source = json(&tree.out("folders").join("imagenet-lt-resnet20-ce-seed0/provenance.json"));
+    let (train, test) = (tree.root().join("train"), tree.root().join("test"));
+    let folders = serde_json::json!({
+        "kind": "class-folders", "train": train, "test": test, "verified": false
+    });
+    assert_eq!(source["data_source"], folders);
     let weights = |out: &str| {
         let run = tree.out(out).join("imagenet-lt-resnet20-ce-seed0");
         fs::read(run.join("checkpoint-0001.safetensors")).unwrap()
@@ -171,7 +184,7 @@ fn a_broken_picture_ends_the_sweep_or_is_left_out_and_named() {
     let skipping = ["--methods", "rescom", "--set", "optim.epochs=1", "--skip-broken"];
     let stderr = succeeded(&sweep(&tree, "out", &skipping).output().unwrap());
     assert_eq!(stderr.matches("to find broken ones").count(), 2, "{stderr}");
-    assert!(stderr.contains("1 training and 1 test pictures"), "{stderr}");
+    assert!(stderr.contains("1 training and 1 test images"), "{stderr}");
     let run = tree.out("out").join(RUN);
     let record = json(&run.join("record.json"));
     assert_eq!(record["counts"], serde_json::json!([6, 5, 3]));
@@ -187,12 +200,23 @@ fn a_broken_picture_ends_the_sweep_or_is_left_out_and_named() {
     let report = fs::read_to_string(tree.out("out").join("report.md")).unwrap();
     assert!(report.contains("1 (and 1 test images) cannot be decoded"), "{report}");
 
-    // What works on a finished run finds its images again, the broken ones left out.
-    let again = repro(&["evaluate", "--json"]).arg(&run).output().unwrap();
+    // What works on a finished run finds its images again from any folder, the broken ones left out.
+    assert_eq!(record["provenance"]["data_source"]["skip_broken"], true);
+    let again = repro(&["evaluate", "--json"]).arg(&run).current_dir("/").output().unwrap();
     succeeded(&again);
     let found: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(found[0]["test"]["per_class"], record["last"]["per_class"]);
     assert_eq!(found[0]["test"]["images"], 5);
+
+    // Stage 2 leaves out the same images, and its folder names them as the report says it does.
+    let stage2 = repro(&["stage2", "--set", "stage2.epochs=1"]).arg(&run).output().unwrap();
+    succeeded(&stage2);
+    let run2 = tree.out("out").join("imagenet-lt-resnet20-rescom+mislas-seed0");
+    let provenance = json(&run2.join("record.json"))["provenance"].clone();
+    assert_eq!(provenance["skipped_pictures"], serde_json::json!([1, 1]));
+    assert_eq!(fs::read_to_string(run2.join("skipped-pictures.txt")).unwrap(), named);
+    let log = fs::read_to_string(run2.join("log.txt")).unwrap();
+    assert!(log.contains("skipped-pictures.txt names them"), "{log}");
 
     // Checked once per sweep folder, not per run.
     let more = ["--methods", "ce", "--set", "optim.epochs=1", "--skip-broken"];
@@ -308,8 +332,7 @@ fn other_images_in_cifars_format_need_a_word_and_are_marked() {
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
     succeeded(&run(&["--unverified"]));
     let record = json(&tmp.path().join("out/cifar10-imb2-ce-seed0/record.json"));
-    let source = record["provenance"]["data_source"].as_str().unwrap();
-    assert!(source.starts_with("unverified: "), "{source}");
+    assert_eq!(record["provenance"]["data_source"]["verified"], false);
     let report = fs::read_to_string(tmp.path().join("out/report.md")).unwrap();
     assert!(report.lines().next().unwrap().contains("UNVERIFIED"), "{report}");
 }

@@ -1,6 +1,9 @@
 //! What the report says beside its numbers: sources, what was changed, what does not hold.
 
-use rescom::{results::query, run::Provenance};
+use rescom::{
+    results::query,
+    run::{Provenance, RecordedSource},
+};
 
 use super::records::{CIFAR100, FASHION, IMAGENET, Report, run, sweep};
 
@@ -23,7 +26,8 @@ fn published_shot_groups_are_shown_with_their_source() {
 fn other_images_than_the_published_stand_beside_no_published_number() {
     for source in ["generated, seed 0".to_owned(), format!("{}a folder", Provenance::UNVERIFIED)] {
         let mut runs = sweep(CIFAR100, &["ce", "rescom"], &[10, 100], 1);
-        runs.iter_mut().for_each(|r| r.record.provenance.data_source.clone_from(&source));
+        let recorded = RecordedSource::Words(source.clone());
+        runs.iter_mut().for_each(|r| r.record.provenance.data_source.clone_from(&recorded));
         let report = Report::of(&runs);
         let text = report.text("report.md");
         let tables = text.lines().filter(|l| l.starts_with('|') || l.starts_with("###"));

@@ -11,8 +11,8 @@ use rescom::{
     rng::Streams,
     run::{
         BestEpoch, EasyPairCurves, EpochRecord, Evaluation, FeatureSample, FeatureSummary,
-        GroupAccuracy, GroupSimilarity, Provenance, RecipeFile, ReliabilityBin, RunFeatures,
-        RunRecord, SIMILARITY_BINS, Space,
+        GroupAccuracy, GroupSimilarity, Provenance, RecipeFile, RecordedSource, ReliabilityBin,
+        RunFeatures, RunRecord, SIMILARITY_BINS, Space,
     },
 };
 
@@ -118,7 +118,7 @@ pub(crate) fn run(text: &str, changes: &[&str], seed: u64, level: f64) -> Finish
             device: "cpu".into(),
             torch_threads: 1,
             loader_threads: 1,
-            data_source: "a test".into(),
+            data_source: RecordedSource::Words("a test".into()),
             data_sha256: "0123456789abcdef".into(),
             subset_sha256: "0".into(),
             skipped_pictures: Default::default(),

@@ -348,11 +348,11 @@ fn differences(frames: &Frames) -> Result<Vec<Differences>> {
     let columns: Vec<Vec<Vec<f64>>> =
         query::BY_SHOTS.iter().map(|m| found.lists(m.0)).collect::<Result<_>>()?;
     let rows = first.0.into_iter().zip(second.0).enumerate();
-    let one = |(row, ((imbalance_factor, arm), (_, minus))): (usize, ((f64, Arm), (f64, Arm)))| {
+    let pairs = rows.map(|(row, ((imbalance_factor, arm), (_, minus)))| {
         let by_seed = columns.iter().map(|c| c[row].clone()).collect();
         Differences { imbalance_factor, arm, minus, by_seed }
-    };
-    Ok(rows.map(one).collect())
+    });
+    Ok(pairs.collect())
 }
 
 /// The cells of one data set in one class order: what one table or figure shows.

@@ -7,7 +7,7 @@ use crate::{
     data::{ImageSource, Loader},
     longtail::ClassCounts,
     run::{BestEpoch, EpochRecord, Evaluation},
-    train::{Images, Metrics, Trainer, fit::stage2::Stage2},
+    train::{Images, Metrics},
 };
 
 /// What a network says of N images in evaluation mode.
@@ -36,26 +36,6 @@ pub trait Network {
     fn outputs(&mut self, images: Images<'_>) -> Result<Outputs>;
 }
 
-impl Network for Trainer {
-    fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
-        Self::logits(self, images)
-    }
-
-    fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
-        Self::outputs(self, images)
-    }
-}
-
-impl Network for Stage2 {
-    fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
-        Self::logits(self, images)
-    }
-
-    fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
-        Self::outputs(self, images)
-    }
-}
-
 /// Evaluates `network` on the images of `loader` (one view each). The training counts decide on the
 /// shot groups.
 ///
@@ -69,9 +49,7 @@ pub fn evaluate<S: ImageSource + ?Sized + 'static>(
     let mut metrics = Metrics::new(counts);
     for batch in loader.epoch(0) {
         let batch = batch?;
-        let (h, w, c) = batch.shape;
-        let shape = [batch.labels.len(), c, h, w];
-        let logits = network.logits(Images { values: &batch.images, shape })?;
+        let logits = network.logits(Images::of(&batch))?;
         metrics.add(&logits, &batch.labels)?;
     }
     metrics.finish()
@@ -98,9 +76,7 @@ pub fn collect<S: ImageSource + ?Sized + 'static>(
     let mut labels = Vec::new();
     for batch in loader.epoch(0) {
         let batch = batch?;
-        let (h, w, c) = batch.shape;
-        let shape = [batch.labels.len(), c, h, w];
-        let out = network.outputs(Images { values: &batch.images, shape })?;
+        let out = network.outputs(Images::of(&batch))?;
         logits.push(out.logits);
         features.push(out.features);
         projections.extend(out.projections);

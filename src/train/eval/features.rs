@@ -18,11 +18,7 @@ use crate::{
     },
     train::{
         eval::evaluate::{Collected, Network, collect},
-        fit::{
-            checkpoint,
-            images::first_per_class,
-            run::{Job, evaluation_options},
-        },
+        fit::images::first_per_class,
     },
 };
 
@@ -82,22 +78,6 @@ pub fn summarise(
         easy,
     };
     Ok(Some(RunFeatures { summary, sample: sample(&collected, &classes) }))
-}
-
-/// [`summarise`] at the end of a run, written into its folder.
-///
-/// # Errors
-/// As [`summarise`]; [`Error::Io`](crate::Error::Io).
-pub(crate) fn of_finished(
-    network: &mut dyn Network,
-    job: &Job<'_>,
-    counts: &ClassCounts,
-    epoch: usize,
-) -> Result<()> {
-    let options = evaluation_options(job.recipe, job.threads)?;
-    let sha256 = checkpoint::sha256_of(job.dir, epoch)?;
-    let found = summarise(network, &job.test, (job.recipe, counts), options, (epoch, &sha256))?;
-    found.map_or(Ok(()), |features| features.write(job.dir.path()))
 }
 
 fn by_class(labels: &[u32], classes: usize) -> Vec<Vec<usize>> {

@@ -18,7 +18,7 @@ use crate::{
         Images, Trainer,
         fit::{
             checkpoint,
-            run::{evaluation_options, training_options},
+            images::{evaluation_options, training_options},
         },
     },
 };
@@ -180,11 +180,8 @@ fn timed_steps(
     let mut last = Instant::now();
     for (number, batch) in loader.epoch(1).take(most + 1).enumerate() {
         let batch = batch?;
-        let (h, w, c) = batch.shape;
-        let rows = batch.images.len() / (h * w * c);
-        let images = Images { values: &batch.images, shape: [rows, c, h, w] };
-        // A tiny rate: noise must not make the loss diverge.
-        let _ = trainer.step(images, &batch.labels, 1e-6)?;
+        // A tiny learning rate: noise must not make the loss diverge.
+        let _ = trainer.step(Images::of(&batch), &batch.labels, 1e-6)?;
         drop(batch);
         if number > 0 {
             seconds.push(last.elapsed().as_secs_f64());
@@ -250,10 +247,8 @@ fn timed_evaluation(trainer: &mut Trainer, loader: &Loader<ImageSet>, batch: usi
     // The first is not counted.
     for batch in loader.epoch(0).take(2) {
         let batch = batch?;
-        let (h, w, c) = batch.shape;
         let start = Instant::now();
-        let shape = [batch.labels.len(), c, h, w];
-        let _ = trainer.logits(Images { values: &batch.images, shape })?;
+        let _ = trainer.logits(Images::of(&batch))?;
         seconds = start.elapsed().as_secs_f64();
     }
     Ok(timed_loading(loader, batch)?.max(seconds / batch as f64))

@@ -118,7 +118,7 @@ pub(crate) fn newest(
     )))
 }
 
-/// Whether [`fit`](crate::train::fit::run::fit) could make a run in the folder `path` or go on there, as far
+/// Whether [`fit`](crate::train::fit::epoch_loop::fit) could make a run in the folder `path` or go on there, as far
 /// as the folder itself tells: nobody works in it, it is of this recipe, and what a resume stands on
 /// is whole. Changes nothing of a run.
 ///

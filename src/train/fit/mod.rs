@@ -2,10 +2,11 @@
 
 pub mod calibrate;
 pub(crate) mod checkpoint;
-pub(crate) mod epoch;
-pub(crate) mod images;
+pub mod epoch_loop;
+pub mod images;
+pub mod learner;
 pub(crate) mod mixup;
-pub mod run;
+pub mod one_stage_run;
 pub(crate) mod saved;
 pub(crate) mod schedule;
 pub(crate) mod sgd;

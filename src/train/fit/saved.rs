@@ -16,7 +16,10 @@ use crate::{
     train::{
         Converted, HostTensors, Images,
         eval::evaluate::{Network, Outputs},
-        fit::{checkpoint, stage2::Stage2, stage2_run::stage2_spec},
+        fit::{
+            checkpoint,
+            stage2::{Stage2, stage2_spec},
+        },
         from_safetensors,
         nn::{
             convert::convert,

@@ -40,18 +40,18 @@ impl Sgd {
         Ok(())
     }
 
-    /// [`step`](Self::step) with rate `lr` times `rates`, one per parameter value.
-    pub(crate) fn step_with_rates(
+    /// [`step`](Self::step) with learning rate `lr` times `relative`, one per parameter value.
+    pub(crate) fn step_with_relative_lr(
         &mut self,
         store: &Store,
         grad: &Tensor,
         lr: f64,
-        rates: &Tensor,
+        relative: &Tensor,
         spec: SgdSpec,
     ) -> TorchResult<()> {
         let _guard = tch::no_grad_guard();
         self.follow(store, grad, spec)?;
-        let change = self.velocity.f_mul_scalar(lr)?.f_mul_(rates)?;
+        let change = self.velocity.f_mul_scalar(lr)?.f_mul_(relative)?;
         let _ = store.flat().detach().f_sub_(&change)?;
         Ok(())
     }

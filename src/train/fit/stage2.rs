@@ -7,19 +7,23 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
+    data::Batch,
     longtail::ClassCounts,
     rng::Streams,
-    run::{EncoderSpec, Precision, SgdSpec},
+    run::{EncoderSpec, Precision, Recipe, SgdSpec},
     train::{
-        eval::evaluate::Outputs,
-        fit::{sgd::Sgd, trainer::StepOutcome},
-        losses::{ClassificationLoss as _, LabelAwareLoss, LabelAwareSmoothing},
+        eval::evaluate::{Network, Outputs},
+        fit::{
+            learner::{Learner, StepOutcome, put_steps, steps_in},
+            sgd::Sgd,
+        },
+        losses::{ClassificationLoss as _, LabelAwareLoss, LabelAwareSmoothing, SmoothingShape},
         nn::{
             device::{self, Expected, Images, rows},
             layers::{Layout, Linear, Param},
             model::{Model, ModelSpec},
             parameters::{Pass, Store},
-            tensors::{HostData, HostTensor, HostTensors},
+            tensors::HostTensors,
         },
     },
 };
@@ -34,7 +38,7 @@ pub struct Stage2Spec {
     pub smoothing: LabelAwareSmoothing,
     /// Shifted batch norm: the encoder's running statistics are re-estimated on class-balanced batches.
     pub shift_bn: bool,
-    /// The classifier learns at the step's rate times this, the factors at the rate itself.
+    /// The classifier learns at the step's learning rate times this, the factors at the learning rate itself.
     pub lr_factor: f64,
     /// Optimiser.
     pub sgd: SgdSpec,
@@ -46,6 +50,25 @@ pub struct Stage2Spec {
     pub channels_last: bool,
 }
 
+/// The settings of stage 2 in a recipe.
+pub fn stage2_spec(recipe: &Recipe) -> Stage2Spec {
+    let trainer = recipe.trainer();
+    let s = &recipe.stage2;
+    Stage2Spec {
+        encoder: trainer.encoder,
+        smoothing: LabelAwareSmoothing {
+            shape: SmoothingShape::Concave,
+            head: s.smooth_head,
+            tail: s.smooth_tail,
+        },
+        shift_bn: s.shifted_batch_norm,
+        lr_factor: s.lr_factor,
+        sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: s.weight_decay },
+        precision: trainer.precision,
+        channels_last: trainer.channels_last,
+    }
+}
+
 /// A frozen encoder with the classifier and the factors that stage 2 trains.
 #[derive(Debug)]
 pub struct Stage2 {
@@ -55,8 +78,8 @@ pub struct Stage2 {
     linear: Linear,
     scale: Param,
     sgd: Sgd,
-    /// Rate of each parameter relative to the step's.
-    rates: Tensor,
+    /// Learning rate of each parameter relative to the step's.
+    relative_lr: Tensor,
     loss: LabelAwareLoss,
     classes: usize,
     steps: u64,
@@ -101,9 +124,9 @@ impl Stage2 {
         let scale = layout.scale("lws.learned_norm", classes as i64);
         let mut head = Store::new(layout, &Streams::new(0), device, false);
         head.import_present("", state)?;
-        let rates =
+        let relative_lr =
             Tensor::full([head.layout().parameters()], spec.lr_factor, (Kind::Float, device));
-        let _ = head.split(&rates)?[scale.index()].fill_(1.0);
+        let _ = head.split(&relative_lr)?[scale.index()].fill_(1.0);
         Ok(Self {
             sgd: Sgd::new(&head),
             loss: LabelAwareLoss::new(&spec.smoothing, counts)?,
@@ -113,7 +136,7 @@ impl Stage2 {
             head,
             linear,
             scale,
-            rates,
+            relative_lr,
             steps: 0,
         })
     }
@@ -124,7 +147,7 @@ impl Stage2 {
         Ok(logits.f_mul(pass.parameter(self.scale))?)
     }
 
-    /// One step at rate `lr` on images `[B, C, H, W]` of a class-balanced batch and their labels `[B]`.
+    /// One step at learning rate `lr` on images `[B, C, H, W]` of a class-balanced batch and their labels `[B]`.
     /// `loss_cls` and `loss` are the smoothed loss.
     ///
     /// # Errors
@@ -147,7 +170,13 @@ impl Stage2 {
         let (loss, grad_norm) = (read[0], read[1]);
         let applied = loss.is_finite() && grad_norm.is_finite();
         if applied {
-            self.sgd.step_with_rates(&self.head, &grad, lr, &self.rates, self.spec.sgd)?;
+            self.sgd.step_with_relative_lr(
+                &self.head,
+                &grad,
+                lr,
+                &self.relative_lr,
+                self.spec.sgd,
+            )?;
             self.steps += 1;
         } else {
             self.encoder.store_mut().restore(before)?;
@@ -193,8 +222,7 @@ impl Stage2 {
         self.encoder.export("", &mut state)?;
         self.head.export("", &mut state)?;
         self.sgd.export(&self.head, &mut state)?;
-        let steps = HostTensor { shape: vec![], data: HostData::I64(vec![self.steps as i64]) };
-        state.insert("trainer.steps".into(), steps);
+        put_steps(self.steps, &mut state);
         Ok(state)
     }
 
@@ -206,15 +234,40 @@ impl Stage2 {
         self.encoder.import("", state)?;
         self.head.import("", state)?;
         self.sgd.import(&self.head, state)?;
-        let steps = state.get("trainer.steps").and_then(|t| t.as_i64()?.first().copied());
-        self.steps = steps.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
-            Error::input("state: `trainer.steps` is missing; this file is not a checkpoint")
-        })?;
+        self.steps = steps_in(state)?;
         Ok(())
     }
 
     /// Steps done.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+}
+
+impl Network for Stage2 {
+    fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
+        Self::logits(self, images)
+    }
+
+    fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
+        Self::outputs(self, images)
+    }
+}
+
+impl Learner for Stage2 {
+    fn step(&mut self, batch: &Batch, lr: f64) -> Result<StepOutcome> {
+        Self::step(self, Images::of(batch), &batch.labels, lr)
+    }
+
+    fn state(&self) -> Result<HostTensors> {
+        Self::state(self)
+    }
+
+    fn load_state(&mut self, state: &HostTensors) -> Result<()> {
+        Self::load_state(self, state)
+    }
+
+    fn device_name(&self) -> String {
+        Self::device_name(self)
     }
 }

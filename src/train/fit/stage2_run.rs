@@ -1,15 +1,11 @@
 //! Stage 2 of MiSLAS as a run of its own, on the network of a finished run or one from a file (METHOD
-//! section 7): class-balanced batches, the rate falling to 0 along a cosine from the first epoch on. It resumes as
-//! training does.
+//! section 7): where it starts from, its class-balanced batches, its learning rate that falls to 0 along a cosine
+//! from the first epoch on.
 
 use std::{
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use rand::Rng as _;
@@ -18,19 +14,15 @@ use crate::{
     Error, Result,
     data::{BatchOrder, Loader, LoaderOptions},
     rng::Streams,
-    run::{EpochRecord, Recipe, RunRecord, SgdSpec, Stage2Source, WeightsFile, atomic},
+    run::{Recipe, Stage2Source, WeightsFile, atomic},
     train::{
-        HostTensors, Images, LabelAwareSmoothing, SmoothingShape,
-        eval::{evaluate::last_and_best, features},
+        HostTensors,
         fit::{
             checkpoint,
-            epoch::{EpochSums, evaluation_due},
-            run::{
-                Job, Observer, Outcome, Source, diverged, provenance, test_loaders,
-                training_options,
-            },
+            epoch_loop::{Job, Observer, Outcome, Training, fit},
+            images::training_options,
             saved::{STAGE2_FILE, SavedRun, not_fitting},
-            stage2::{Stage2, Stage2Spec},
+            stage2::{Stage2, stage2_spec},
         },
         from_safetensors, initial_state,
         nn::convert::convert,
@@ -134,28 +126,9 @@ fn stage2_itself(run: &SavedRun) -> Error {
     ))
 }
 
-/// The settings of stage 2 in a recipe.
-pub fn stage2_spec(recipe: &Recipe) -> Stage2Spec {
-    let trainer = recipe.trainer();
-    let s = &recipe.stage2;
-    Stage2Spec {
-        encoder: trainer.encoder,
-        smoothing: LabelAwareSmoothing {
-            shape: SmoothingShape::Concave,
-            head: s.smooth_head,
-            tail: s.smooth_tail,
-        },
-        shift_bn: s.shifted_batch_norm,
-        lr_factor: s.lr_factor,
-        sgd: SgdSpec { momentum: recipe.optim.momentum, weight_decay: s.weight_decay },
-        precision: trainer.precision,
-        channels_last: trainer.channels_last,
-    }
-}
-
-/// The rate of `epoch` (from 1), constant within it: half a cosine from `stage2.lr` in the first epoch
+/// The learning rate of `epoch` (from 1), constant within it: half a cosine from `stage2.lr` in the first epoch
 /// towards 0 after the last.
-pub fn stage2_rate(recipe: &Recipe, epoch: usize) -> f64 {
+pub fn stage2_learning_rate(recipe: &Recipe, epoch: usize) -> f64 {
     let part = (epoch - 1) as f64 / recipe.stage2.epochs as f64;
     recipe.stage2.lr * (1.0 + (std::f64::consts::PI * part).cos()) / 2.0
 }
@@ -164,8 +137,8 @@ pub fn stage2_rate(recipe: &Recipe, epoch: usize) -> f64 {
 /// trained on; an epoch draws as many as there are.
 ///
 /// # Errors
-/// As [`fit`](crate::train::fit::run::fit); [`Error::Input`] if the folder holds another kind of run, or one that
-/// started from another network.
+/// As [`fit`]; [`Error::Input`] if the folder holds another kind of run, or one that started from another
+/// network.
 pub fn fit_stage2(
     job: &Job<'_>,
     start: &Start,
@@ -174,62 +147,30 @@ pub fn fit_stage2(
 ) -> Result<Outcome> {
     crate::train::set_threads(job.threads);
     claim(job, start)?;
-    let recipe = job.recipe;
-    let ids = start.run.training_ids(&*job.train)?;
+    fit(job, training(job, start)?, observer, stop)
+}
+
+fn training<'a>(job: &Job<'a>, start: &Start) -> Result<Training<'a>> {
+    let (recipe, run) = (job.recipe, &start.run);
+    let ids = run.training_ids(&*job.train)?;
     let spec = stage2_spec(recipe);
-    let mut network = Stage2::new(&spec, &start.run.counts, &start.state, job.device)?;
-    let subset = start.run.provenance.subset_sha256.clone();
-    let provenance = provenance(job, subset, network.device_name());
+    let learner = Stage2::new(&spec, &run.counts, &start.state, job.device)?;
     // Not the draws of stage 1 over again.
     let seed = Streams::new(recipe.run.seed).stream("stage2", &[]).next_u64();
     let options = training_options(recipe, job.threads)?;
     let options = LoaderOptions { views: 1, order: BatchOrder::ClassBalanced, ..options };
-    let train = Loader::new(Arc::clone(&job.train), &ids, Streams::new(seed), options)?;
-    let (interim, test) = test_loaders(job)?;
-    let resumed = checkpoint::newest(job.dir, &mut |w| observer.note(w))?;
-    if let Some(changed) = job.dir.provenance(&provenance, resumed.is_some())? {
-        observer.note(&changed);
-    }
-    let (mut done, mut seconds) = (0, 0.0);
-    if let Some((about, state)) = resumed {
-        network.load_state(&state)?;
-        (done, seconds) = (about.epoch, about.seconds);
-    }
-    let mut epochs = job.dir.epochs_until(done)?;
-    let total = recipe.stage2.epochs;
-    observer.begin(total, train.batches(), done);
-    for epoch in done + 1..=total {
-        let began = Instant::now();
-        let Some(mut record) = train_epoch(job, &mut network, &train, epoch, (observer, stop))?
-        else {
-            return Ok(Outcome::Stopped { epoch: epoch - 1 });
-        };
-        let loaders = (interim.as_ref(), &test);
-        let place = (epoch, total);
-        record.test = evaluation_due(job, &mut network, loaders, &start.run.counts, place)?;
-        seconds += began.elapsed().as_secs_f64();
-        job.dir.append_epoch(&record)?;
-        checkpoint::save(job.dir, epoch, &network.state()?, seconds, recipe.run.keep_checkpoints)?;
-        observer.epoch(&record);
-        epochs.push(record);
-    }
-    features::of_finished(&mut network, job, &start.run.counts, total)?;
-    let (last, best) = last_and_best(&mut epochs)?;
-    let record = RunRecord {
-        id: job.id.to_owned(),
-        recipe: recipe.clone(),
-        marks: job.marks.clone(),
-        provenance,
+    let subset = run.dir.file("subset.json");
+    Ok(Training {
+        learner: Box::new(learner),
+        batches: Loader::new(Arc::clone(&job.train), &ids, Streams::new(seed), options)?,
+        counts: run.counts.clone(),
+        subset: fs::read_to_string(&subset).map_err(Error::io("read", &subset))?,
+        subset_sha256: run.provenance.subset_sha256.clone(),
+        epochs: recipe.stage2.epochs,
+        learning_rate: Box::new(|epoch| stage2_learning_rate(recipe, epoch)),
+        remedy: "try a lower learning rate (stage2.lr)",
         stage2: Some(start.source.clone()),
-        counts: start.run.counts.as_slice().to_vec(),
-        class_names: job.train.class_names().to_vec(),
-        last,
-        best,
-        epochs,
-        seconds,
-    };
-    job.dir.finish(&record)?;
-    Ok(Outcome::Finished(Box::new(record)))
+    })
 }
 
 /// Marks the folder as one of stage 2 from this start, or finds that it is.
@@ -258,38 +199,5 @@ fn claim(job: &Job<'_>, start: &Start) -> Result<()> {
     if job.dir.file("epochs.jsonl").exists() {
         return refused("a run that is not of stage 2".into());
     }
-    let subset = start.run.dir.file("subset.json");
-    let bytes = fs::read(&subset).map_err(Error::io("read", &subset))?;
-    atomic::write(&job.dir.file("subset.json"), &bytes)?;
     atomic::write_json(&mark, &start.source)
-}
-
-/// Trains one epoch; none if asked to stop.
-fn train_epoch(
-    job: &Job<'_>,
-    network: &mut Stage2,
-    train: &Loader<Source>,
-    epoch: usize,
-    (observer, stop): (&mut dyn Observer, &AtomicBool),
-) -> Result<Option<EpochRecord>> {
-    let lr = stage2_rate(job.recipe, epoch);
-    let start = Instant::now();
-    let mut sums = EpochSums::default();
-    for (number, batch) in train.epoch(epoch as u64).enumerate() {
-        let batch = batch?;
-        let (h, w, c) = batch.shape;
-        let shape = [batch.labels.len(), c, h, w];
-        let images = Images { values: &batch.images, shape };
-        let outcome = network.step(images, &batch.labels, lr)?;
-        if !outcome.applied {
-            let place = (epoch, number + 1, &batch.ids[..]);
-            return Err(diverged(job, network.state(), place, &outcome));
-        }
-        sums.add(&outcome);
-        observer.step(epoch, number + 1, outcome.loss);
-        if stop.load(Ordering::SeqCst) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(sums.record(epoch, lr, start.elapsed().as_secs_f64())))
 }

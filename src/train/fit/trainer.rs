@@ -5,37 +5,26 @@ use tch::{Kind, Tensor};
 
 use crate::{
     Error, Result,
+    data::Batch,
     longtail::ClassCounts,
     rng::Streams,
     run::TrainerSpec,
     train::{
-        eval::evaluate::Outputs,
-        fit::{mixup::Mixup, sgd::Sgd},
+        eval::evaluate::{Network, Outputs},
+        fit::{
+            learner::{Learner, StepOutcome, put_steps, steps_in},
+            mixup::Mixup,
+            sgd::Sgd,
+        },
         keys::key_encoder::ContrastKeys,
         losses::{JointLoss, Terms},
         nn::{
             device::{self, Expected, Images},
             model::{Model, ModelSpec, Output, normalise},
-            tensors::{HostData, HostTensor, HostTensors},
+            tensors::HostTensors,
         },
     },
 };
-
-/// What one step computed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[must_use]
-pub struct StepOutcome {
-    /// L_cls.
-    pub loss_cls: f64,
-    /// L_con before its weight; 0 without a contrastive part.
-    pub loss_con: f64,
-    /// L = L_cls + lambda L_con.
-    pub loss: f64,
-    /// L2 norm of the whole gradient, weight decay not included.
-    pub grad_norm: f64,
-    /// False when loss or gradient is not finite: everything is then as it was before the step.
-    pub applied: bool,
-}
 
 /// Network, optimiser and queue: everything that a step changes.
 #[derive(Debug)]
@@ -107,7 +96,7 @@ impl Trainer {
         device::device_name(self.model.device())
     }
 
-    /// One step of SGD at rate `lr`. With two views the images are [2B, C, H, W], view 1 of all
+    /// One step of SGD at learning rate `lr`. With two views the images are [2B, C, H, W], view 1 of all
     /// samples first, and `labels` holds the B labels; with one view they are [B, C, H, W].
     ///
     /// The host reads the device once: the three losses and the gradient norm.
@@ -218,8 +207,7 @@ impl Trainer {
         if let Some(keys) = &self.keys {
             keys.export(&mut state)?;
         }
-        let steps = HostTensor { shape: vec![], data: HostData::I64(vec![self.steps as i64]) };
-        state.insert("trainer.steps".into(), steps);
+        put_steps(self.steps, &mut state);
         Ok(state)
     }
 
@@ -243,12 +231,7 @@ impl Trainer {
         if let Some(keys) = &mut self.keys {
             keys.import_encoder("momentum.", state)?;
         }
-        let steps = state.get("trainer.steps").and_then(|t| t.as_i64()?.first().copied());
-        self.steps = steps.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
-            Error::input(
-                "state: `trainer.steps` is missing; this file is a network, not a checkpoint",
-            )
-        })?;
+        self.steps = steps_in(state)?;
         self.load_queue(state)
     }
 
@@ -271,5 +254,33 @@ impl Trainer {
     /// [`Error::Input`] naming a missing entry or one of another shape.
     pub fn load_queue(&mut self, state: &HostTensors) -> Result<()> {
         self.keys.as_mut().map_or(Ok(()), |keys| keys.import_queue(state))
+    }
+}
+
+impl Network for Trainer {
+    fn logits(&mut self, images: Images<'_>) -> Result<Array2<f32>> {
+        Self::logits(self, images)
+    }
+
+    fn outputs(&mut self, images: Images<'_>) -> Result<Outputs> {
+        Self::outputs(self, images)
+    }
+}
+
+impl Learner for Trainer {
+    fn step(&mut self, batch: &Batch, lr: f64) -> Result<StepOutcome> {
+        Self::step(self, Images::of(batch), &batch.labels, lr)
+    }
+
+    fn state(&self) -> Result<HostTensors> {
+        Self::state(self)
+    }
+
+    fn load_state(&mut self, state: &HostTensors) -> Result<()> {
+        Self::load_state(self, state)
+    }
+
+    fn device_name(&self) -> String {
+        Self::device_name(self)
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result, train::nn::parameters::TorchResult};
+use crate::{Error, Result, data::Batch, train::nn::parameters::TorchResult};
 
 /// Normalised images in NCHW order, float32, as the loader lays them out.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,14 @@ pub struct Images<'a> {
     pub shape: [usize; 4],
 }
 
-impl Images<'_> {
+impl<'a> Images<'a> {
+    /// All rows of a batch as the loader made it: view 1 of all images first.
+    pub fn of(batch: &'a Batch) -> Self {
+        let (h, w, c) = batch.shape;
+        let rows = batch.images.len() / (h * w * c);
+        Self { values: &batch.images, shape: [rows, c, h, w] }
+    }
+
     pub(crate) fn to_torch(self, device: Device) -> Result<Tensor> {
         let expected: usize = self.shape.iter().product();
         if self.values.len() != expected {
