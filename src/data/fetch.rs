@@ -4,6 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use super::cifar::Cifar;
+#[cfg(not(feature = "train"))]
+use super::refusal::Refusal;
 use super::refusal::{Fetched, reasons};
 use super::{Progress, cache};
 use crate::{Error, Result};

@@ -129,7 +129,7 @@ mod tests {
         let e = read_json::<Vec<u32>>(&path).unwrap_err();
         assert!(e.to_string().contains("record.json"), "{e}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "[1, 2");
-        fs::write(&path, "{\"e\u{7f}\u{1b}och\": 1}").unwrap();
+        fs::write(&path, "{\"e\u{7f}\\u001boch\": 1}").unwrap();
         let e = read_json::<Known>(&path).unwrap_err().to_string();
         assert!(e.contains("unknown field `e\\u{7f}\\u{1b}och`"), "{e}");
     }

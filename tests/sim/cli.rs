@@ -430,5 +430,5 @@ fn the_terminal_shows_labels_whole_and_both_programs_help_alike() {
     {
         assert!(help(&["dual-imbalance", "--help"]).contains(heading), "{heading}");
     }
-    assert!(help(&["completions", "bash"]).contains("complete -F _rescom-sim"));
+    assert!(help(&["completions", "bash"]).contains("dual-imbalance)"));
 }

@@ -3,7 +3,10 @@
 use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result, data::Batch, train::nn::parameters::TorchResult};
+use crate::{Error, Result, data::Batch};
+
+/// What tch's fallible operations give.
+pub(crate) type TorchResult<T> = std::result::Result<T, tch::TchError>;
 
 /// Normalised images in NCHW order, float32, as the loader lays them out.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,9 @@
 //! lays all gradients side by side in the same order.
 
 use rand_distr::{Distribution, StandardNormal, Uniform};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
+pub(crate) use crate::train::nn::device::TorchResult;
 use crate::{
     Error, Result,
     rng::Streams,
@@ -16,8 +17,6 @@ use crate::{
         tensors::{HostData, HostTensor, HostTensors},
     },
 };
-
-pub(crate) type TorchResult<T> = std::result::Result<T, TchError>;
 
 /// The state of one network on a device.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     Error, Result,
-    train::nn::{device::device_name, parameters::TorchResult},
+    train::nn::device::{TorchResult, device_name},
 };
 
 /// Values of a [`HostTensor`], row-major.
