@@ -15,8 +15,9 @@ fn every_profile_runs_with_the_default_sweep() {
         ("places-lt", 365, 4980),
     ] {
         let few = ["--batches", "3", "--sweep-batches", "2", "--batch", "8", "--dim", "8"];
-        let args = [&["dual-imbalance", "--profile", profile, "--stages", "0", "--json"], &few[..]]
-            .concat();
+        // Stages fit exponents, for which fixed counts have one imbalance factor too few.
+        let stages: &[&str] = if profile == "places-lt" { &[] } else { &["--stages", "0"] };
+        let args = [&["dual-imbalance", "--profile", profile, "--json"], stages, &few[..]].concat();
         let result = json(&args, folder.path());
         assert_eq!(result["profile"]["classes"], classes, "{profile}");
         let counts = result["profile"]["counts"].as_array().unwrap();
