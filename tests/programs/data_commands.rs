@@ -349,8 +349,8 @@ fn nothing_is_written_over_its_own_input() {
 fn options_that_would_do_nothing_are_refused() {
     let place = Place::new();
     for (args, words) in [
-        (&["data", "show", "--folders", "f", "--imb", "5"][..], "need --set"),
-        (&["data", "show", "--folders", "f", "--unverified"], "need --set"),
+        (&["data", "show", "--folders", "f", "--imb", "5"][..], "need --dataset"),
+        (&["data", "show", "--folders", "f", "--unverified"], "need --dataset"),
         (&["data", "show", "--dataset", "cifar10", "--root", "f"], "--root belongs to --list"),
         (&["data", "show", "--dataset", "cifar10", "--views", "100000"], "4000 views in all"),
         (&["data", "show", "--dataset", "cifar10", "--images", "0"], "at least one image"),
